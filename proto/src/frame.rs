@@ -1,0 +1,232 @@
+//! Frames and records, as every dialect's codec gives and takes them.
+
+use bytes::Bytes;
+
+use crate::ids::{GroupId, MessageId};
+use crate::limits::{NONCE_LEN, TAG_LEN};
+use crate::spans::Span;
+
+/// What crosses a link at once: any number of records, in the order in which they are to be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Lossy links only: the number of this frame, from 1.
+    pub number: Option<u64>,
+    /// Lossy links only: which of the other side's frames were processed and made durable.
+    pub frame_acks: Vec<Span>,
+    /// Lossy links only: asks for an answer and says nothing else.
+    pub ping: bool,
+    /// Opens the session.
+    pub hello: Option<Hello>,
+    /// Groups that the sender shares.
+    pub announces: Vec<Announce>,
+    /// ACK records.
+    pub acks: Vec<Ack>,
+    /// MESSAGE records, by group.
+    pub batches: Vec<Batch>,
+    /// OFFER records.
+    pub offers: Vec<Offer>,
+    /// REQUEST records.
+    pub requests: Vec<Request>,
+    /// UNAVAILABLE records.
+    pub unavailables: Vec<Unavailable>,
+    /// Messages that are not stored.
+    pub ephemerals: Vec<Ephemeral>,
+}
+
+/// HELLO: the first record of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Major version of the wire; another one ends the link.
+    pub major: u32,
+    /// Minor version of the wire: what is unknown is skipped.
+    pub minor: u32,
+    /// New random bytes in every session, the key of the sender's group tags.
+    pub nonce: [u8; NONCE_LEN],
+    /// Random number of the sender's store.
+    pub install: u64,
+    /// Largest frame that the sender takes, in bytes.
+    pub max_frame: u32,
+    /// How many unanswered offers the sender takes.
+    pub max_offers: u32,
+}
+
+/// How a group stands between us and one peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Visibility {
+    /// The peer's records for the group are refused, and nothing is said.
+    #[default]
+    Invisible,
+    /// The peer's messages are taken and acknowledged; none are sent.
+    Visible,
+    /// Both directions.
+    Shared,
+}
+
+/// Which group a record speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupRef {
+    /// The number that the sender of the record gave it in an [`Announce`].
+    Number(u32),
+    /// Its id in full.
+    Id(GroupId),
+    /// The record names messages by id alone (dialects without group names in their records).
+    Unnamed,
+}
+
+/// ANNOUNCE: a group that the sender shares, and what it holds of the receiver's log of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announce {
+    /// What the sender calls the group for the rest of the session.
+    pub number: u32,
+    /// Keyed hash of the group id: [`Announce::tag_of`].
+    pub tag: [u8; TAG_LEN],
+    /// The sender's side of the sharing.
+    pub visibility: Visibility,
+    /// The receiver's positions that the sender holds durably.
+    pub held: Vec<Span>,
+    /// The highest of the receiver's positions with a known chain value; 0 for none.
+    pub mark: u64,
+    /// That chain value.
+    pub mark_chain: u64,
+    /// The receiver is to forget what it holds of the sender's positions: the sender's store went back in time.
+    pub reset: bool,
+}
+
+impl Announce {
+    /// The tag of `group` under the nonce of the announcing side's HELLO: who is not in the group learns nothing.
+    #[must_use]
+    pub fn tag_of(nonce: &[u8; NONCE_LEN], group: GroupId) -> [u8; TAG_LEN] {
+        let mut hasher = blake3::Hasher::new_derive_key("hedgerow 2026-11 group tag");
+        hasher.update(nonce);
+        hasher.update(group.as_bytes());
+        let mut tag = [0; TAG_LEN];
+        hasher.finalize_xof().fill(&mut tag);
+        tag
+    }
+}
+
+/// ACK: durably stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// The group.
+    pub group: GroupRef,
+    /// Positions of the receiver of this record.
+    pub held: Vec<Span>,
+    /// Positions of the sender at which it holds what the receiver sent it.
+    pub known: Vec<Span>,
+    /// Messages by id, where there are no positions.
+    pub ids: Vec<MessageId>,
+    /// How many of the acknowledged were held already when they came.
+    pub duplicates: u32,
+    /// The sender's chain value at the last position in `known`; 0 where there is none.
+    pub chain: u64,
+}
+
+/// MESSAGE records of one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The group.
+    pub group: GroupRef,
+    /// The messages; those with a position ascend by it.
+    pub messages: Vec<WireMessage>,
+    /// The sender's chain value at the position of the last message; 0 where there are no positions.
+    pub chain: u64,
+}
+
+/// One MESSAGE record. The id is not in it: the receiver computes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireMessage {
+    /// The sender's position of the message, if it has one.
+    pub position: Option<u64>,
+    /// The author's timestamp, in ms since 1970-01-01 UTC, as it came: not checked yet.
+    pub timestamp_ms: i64,
+    /// Dependencies, as they came: not checked yet. Those by position stand first.
+    pub deps: Vec<DepRef>,
+    /// The body, as it came: not checked yet.
+    pub body: Bytes,
+}
+
+/// A dependency as a MESSAGE record names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DepRef {
+    /// The sender's position of a message that it sent earlier in this session.
+    Position(u64),
+    /// The id in full.
+    Id(MessageId),
+}
+
+/// OFFER: the sender holds these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The group.
+    pub group: GroupRef,
+    /// What is offered; those with a position ascend by it.
+    pub items: Vec<OfferItem>,
+    /// The sender's chain value at the last position; 0 where there are no positions.
+    pub chain: u64,
+}
+
+/// One offered message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferItem {
+    /// The sender's position, if the dialect has positions.
+    pub position: Option<u64>,
+    /// The id.
+    pub id: MessageId,
+}
+
+/// REQUEST: send me these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The group.
+    pub group: GroupRef,
+    /// Positions of the receiver of this record.
+    pub positions: Vec<Span>,
+    /// Messages by id.
+    pub ids: Vec<MessageId>,
+}
+
+/// UNAVAILABLE: asked for, but pruned, deleted or never held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// The group.
+    pub group: GroupRef,
+    /// Positions of the sender of this record.
+    pub positions: Vec<Span>,
+    /// Messages by id.
+    pub ids: Vec<MessageId>,
+}
+
+/// A message that is sent once, never stored, never acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// The group.
+    pub group: GroupRef,
+    /// When the sender says that it was said, in ms since 1970-01-01 UTC.
+    pub timestamp_ms: i64,
+    /// The body, as it came: not checked yet.
+    pub body: Bytes,
+}
+
+/// Why bytes are not a frame. Each one is the peer's fault and ends the link; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes are not in the form of the wire.
+    #[error("not a frame: {0}")]
+    Malformed(String),
+    /// A field has a value that the specification does not allow.
+    #[error("{record}: {rule}")]
+    Rule {
+        /// The record that it stands in.
+        record: &'static str,
+        /// The rule that is broken.
+        rule: &'static str,
+    },
+}
+
+/// Why a frame cannot be written in a dialect: the engine asked for what the dialect's
+/// [`Capabilities`](crate::Capabilities) do not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this dialect has no way to say {0}")]
+pub struct EncodeError(pub &'static str);

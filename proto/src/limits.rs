@@ -1,0 +1,26 @@
+//! Every limit of the wire, in one place. `docs/protocol.md` cites these names.
+
+/// Longest message body, in bytes.
+pub const MAX_BODY: usize = 32_768;
+/// Most dependencies of one message.
+pub const MAX_DEPS: usize = 64;
+/// Longest client id, in bytes of UTF-8; the shortest has one.
+pub const MAX_CLIENT_ID: usize = 100;
+/// Longest group descriptor, in bytes.
+pub const MAX_DESCRIPTOR: usize = 16 * 1024;
+/// Largest frame that anybody may agree to take, in bytes.
+pub const MAX_FRAME: usize = 1024 * 1024;
+/// Largest frame that is taken unless HELLO says otherwise, in bytes.
+pub const DEFAULT_MAX_FRAME: usize = 64 * 1024;
+/// Smallest frame size that a HELLO may ask for, in bytes: room for a HELLO and a handful of records.
+pub const MIN_MAX_FRAME: usize = 256;
+/// What a MESSAGE record adds to its body and to 33 bytes for each dependency, in bytes, at most.
+pub const MESSAGE_OVERHEAD: usize = 64;
+/// Length of the nonce in HELLO, in bytes.
+pub const NONCE_LEN: usize = 16;
+/// Length of the tag in ANNOUNCE, in bytes.
+pub const TAG_LEN: usize = 8;
+/// The major version of the native wire.
+pub const MAJOR: u32 = 1;
+/// The minor version of the native wire.
+pub const MINOR: u32 = 0;

@@ -1,0 +1,365 @@
+//! The native codec: frames as protobuf.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::dialect::{Capabilities, Codec};
+use crate::frame::{
+    Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Offer,
+    OfferItem, Request, Unavailable, Visibility, WireMessage,
+};
+use crate::ids::MessageId;
+use crate::spans::{self, Span};
+
+/// The structs that the protobuf compiler made of `proto/hedgerow/v1/frame.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/hedgerow.v1.rs"));
+}
+
+/// Codec of the native dialect (`docs/protocol.md`, section 3). It keeps no state between frames.
+#[derive(Debug, Default)]
+pub struct NativeCodec(());
+
+impl NativeCodec {
+    /// A new codec.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Codec for NativeCodec {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            sessions: true,
+            positions: true,
+            unavailable: true,
+            ephemeral: true,
+            deps: true,
+            frame_numbers: true,
+        }
+    }
+
+    fn encode(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let wire = v1::Frame {
+            number: number_to_wire(frame.number)?,
+            frame_acks: spans_to_wire(&frame.frame_acks)?,
+            ping: frame.ping,
+            hello: frame.hello.as_ref().map(hello_to_wire),
+            announces: collect(&frame.announces, announce_to_wire)?,
+            acks: collect(&frame.acks, ack_to_wire)?,
+            batches: collect(&frame.batches, batch_to_wire)?,
+            offers: collect(&frame.offers, offer_to_wire)?,
+            requests: collect(&frame.requests, request_to_wire)?,
+            unavailables: collect(&frame.unavailables, unavailable_to_wire)?,
+            ephemerals: collect(&frame.ephemerals, ephemeral_to_wire)?,
+        };
+        // A Vec grows, so that there is always room.
+        wire.encode(out).map_err(|_| EncodeError("a frame of this size"))
+    }
+
+    fn decode(&mut self, bytes: Bytes) -> Result<Frame, DecodeError> {
+        let wire = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+        Ok(Frame {
+            number: (wire.number != 0).then_some(wire.number),
+            frame_acks: spans_of("FRAME", &wire.frame_acks)?,
+            ping: wire.ping,
+            hello: wire.hello.map(hello_from_wire).transpose()?,
+            announces: gather(wire.announces, announce_from_wire)?,
+            acks: gather(wire.acks, ack_from_wire)?,
+            batches: gather(wire.batches, batch_from_wire)?,
+            offers: gather(wire.offers, offer_from_wire)?,
+            requests: gather(wire.requests, request_from_wire)?,
+            unavailables: gather(wire.unavailables, unavailable_from_wire)?,
+            ephemerals: wire
+                .ephemerals
+                .into_iter()
+                .map(|e| Ephemeral {
+                    group: GroupRef::Number(e.group),
+                    timestamp_ms: e.timestamp_ms,
+                    body: e.body,
+                })
+                .collect(),
+        })
+    }
+}
+
+fn collect<T, W>(records: &[T], write: fn(&T) -> Result<W, EncodeError>) -> Result<Vec<W>, EncodeError> {
+    records.iter().map(write).collect()
+}
+
+fn gather<W, T>(records: Vec<W>, read: fn(W) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+    records.into_iter().map(read).collect()
+}
+
+fn hello_to_wire(hello: &Hello) -> v1::Hello {
+    v1::Hello {
+        major: hello.major,
+        minor: hello.minor,
+        nonce: Bytes::copy_from_slice(&hello.nonce),
+        install: hello.install,
+        max_frame: hello.max_frame,
+        max_offers: hello.max_offers,
+    }
+}
+
+fn hello_from_wire(hello: v1::Hello) -> Result<Hello, DecodeError> {
+    // A foreign major version is judged by its number, whatever its other fields have become.
+    let nonce = match <[u8; 16]>::try_from(&hello.nonce[..]) {
+        Ok(nonce) => nonce,
+        Err(_) if hello.major != crate::limits::MAJOR => [0; 16],
+        Err(_) => return Err(DecodeError::Rule { record: "HELLO", rule: "the nonce has 16 bytes" }),
+    };
+    Ok(Hello {
+        major: hello.major,
+        minor: hello.minor,
+        nonce,
+        install: hello.install,
+        max_frame: hello.max_frame,
+        max_offers: hello.max_offers,
+    })
+}
+
+fn announce_to_wire(announce: &Announce) -> Result<v1::Announce, EncodeError> {
+    Ok(v1::Announce {
+        number: announce.number,
+        tag: Bytes::copy_from_slice(&announce.tag),
+        visibility: match announce.visibility {
+            Visibility::Invisible => 0,
+            Visibility::Visible => 1,
+            Visibility::Shared => 2,
+        },
+        held: spans_to_wire(&announce.held)?,
+        mark: announce.mark,
+        mark_chain: announce.mark_chain,
+        reset: announce.reset,
+    })
+}
+
+fn announce_from_wire(announce: v1::Announce) -> Result<Announce, DecodeError> {
+    Ok(Announce {
+        number: announce.number,
+        tag: announce.tag[..]
+            .try_into()
+            .map_err(|_| DecodeError::Rule { record: "ANNOUNCE", rule: "the tag has 8 bytes" })?,
+        visibility: match announce.visibility {
+            0 => Visibility::Invisible,
+            1 => Visibility::Visible,
+            2 => Visibility::Shared,
+            _ => return Err(DecodeError::Rule { record: "ANNOUNCE", rule: "visibility is 0, 1 or 2" }),
+        },
+        held: spans_of("ANNOUNCE", &announce.held)?,
+        mark: announce.mark,
+        mark_chain: announce.mark_chain,
+        reset: announce.reset,
+    })
+}
+
+fn ack_to_wire(ack: &Ack) -> Result<v1::Ack, EncodeError> {
+    Ok(v1::Ack {
+        group: number_of(ack.group)?,
+        held: spans_to_wire(&ack.held)?,
+        known: spans_to_wire(&ack.known)?,
+        ids: ids_to_wire(&ack.ids),
+        duplicates: ack.duplicates,
+        chain: ack.chain,
+    })
+}
+
+fn ack_from_wire(ack: v1::Ack) -> Result<Ack, DecodeError> {
+    Ok(Ack {
+        group: GroupRef::Number(ack.group),
+        held: spans_of("ACK", &ack.held)?,
+        known: spans_of("ACK", &ack.known)?,
+        ids: ids_from_wire("ACK", &ack.ids)?,
+        duplicates: ack.duplicates,
+        chain: ack.chain,
+    })
+}
+
+fn batch_to_wire(batch: &Batch) -> Result<v1::Batch, EncodeError> {
+    let first = batch.messages.first();
+    let mut wire = v1::Batch {
+        group: number_of(batch.group)?,
+        first: number_to_wire(first.and_then(|m| m.position))?,
+        timestamp_ms: first.map_or(0, |m| m.timestamp_ms),
+        messages: Vec::with_capacity(batch.messages.len()),
+        chain: batch.chain,
+    };
+    let mut next = wire.first;
+    let mut last_time = wire.timestamp_ms;
+    for message in &batch.messages {
+        let position = number_to_wire(message.position)?;
+        if (position == 0) != (wire.first == 0) {
+            return Err(EncodeError("messages with and without positions in one batch"));
+        }
+        let gap = position.checked_sub(next).ok_or(EncodeError("positions that do not ascend"))?;
+        if position > 0 {
+            next = position.checked_add(1).ok_or(EncodeError("the last position of 64 bits"))?;
+        }
+        let delta_ms =
+            message.timestamp_ms.checked_sub(last_time).ok_or(EncodeError("timestamps this far apart"))?;
+        last_time = message.timestamp_ms;
+        let mut back = Vec::new();
+        let mut deps = Vec::new();
+        for dep in &message.deps {
+            match dep {
+                DepRef::Id(id) => deps.extend_from_slice(id.as_bytes()),
+                DepRef::Position(_) if !deps.is_empty() => return Err(EncodeError("a position after an id")),
+                DepRef::Position(earlier) if (1..position).contains(earlier) => back.push(position - earlier),
+                DepRef::Position(_) => return Err(EncodeError("a dependency that does not come before")),
+            }
+        }
+        wire.messages.push(v1::Message {
+            gap,
+            delta_ms,
+            back,
+            deps: deps.into(),
+            body: message.body.clone(),
+        });
+    }
+    Ok(wire)
+}
+
+fn batch_from_wire(wire: v1::Batch) -> Result<Batch, DecodeError> {
+    let rule = |rule| DecodeError::Rule { record: "MESSAGE", rule };
+    let mut batch = Batch {
+        group: GroupRef::Number(wire.group),
+        messages: Vec::with_capacity(wire.messages.len()),
+        chain: wire.chain,
+    };
+    let mut next = wire.first;
+    let mut time = wire.timestamp_ms;
+    for message in wire.messages {
+        let position = if wire.first == 0 {
+            None
+        } else {
+            let position = next.checked_add(message.gap).ok_or(rule("positions have 64 bits"))?;
+            next = position.checked_add(1).ok_or(rule("positions have 64 bits"))?;
+            Some(position)
+        };
+        time = time.checked_add(message.delta_ms).ok_or(rule("timestamps have 64 bits"))?;
+        let mut deps = Vec::with_capacity(message.back.len() + message.deps.len() / 32);
+        for back in message.back {
+            let earlier = position
+                .and_then(|p| p.checked_sub(back))
+                .filter(|&p| p > 0 && back > 0)
+                .ok_or(rule("a back-reference names an earlier position"))?;
+            deps.push(DepRef::Position(earlier));
+        }
+        deps.extend(ids_from_wire("MESSAGE", &message.deps)?.into_iter().map(DepRef::Id));
+        batch.messages.push(WireMessage { position, timestamp_ms: time, deps, body: message.body });
+    }
+    Ok(batch)
+}
+
+fn offer_to_wire(offer: &Offer) -> Result<v1::Offer, EncodeError> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut ids = Vec::with_capacity(offer.items.len() * 32);
+    for item in &offer.items {
+        let position = item.position.ok_or(EncodeError("an offer without a position"))?;
+        match spans.last_mut() {
+            Some(span) if position <= span.last => return Err(EncodeError("positions that do not ascend")),
+            Some(span) if position == span.last + 1 => span.last = position,
+            _ => spans.push(Span::one(position)),
+        }
+        ids.extend_from_slice(item.id.as_bytes());
+    }
+    Ok(v1::Offer {
+        group: number_of(offer.group)?,
+        positions: spans_to_wire(&spans)?,
+        ids: ids.into(),
+        chain: offer.chain,
+    })
+}
+
+fn offer_from_wire(offer: v1::Offer) -> Result<Offer, DecodeError> {
+    let ids = ids_from_wire("OFFER", &offer.ids)?;
+    let spans = spans_of("OFFER", &offer.positions)?;
+    let positions: u64 = spans.iter().fold(0, |sum, span| sum.saturating_add(span.count()));
+    if positions != ids.len() as u64 {
+        return Err(DecodeError::Rule { record: "OFFER", rule: "as many positions as ids" });
+    }
+    let positions = spans.iter().flat_map(|span| span.first..=span.last);
+    let items = positions.zip(ids).map(|(position, id)| OfferItem { position: Some(position), id }).collect();
+    Ok(Offer { group: GroupRef::Number(offer.group), items, chain: offer.chain })
+}
+
+fn request_to_wire(request: &Request) -> Result<v1::Request, EncodeError> {
+    Ok(v1::Request {
+        group: number_of(request.group)?,
+        positions: spans_to_wire(&request.positions)?,
+        ids: ids_to_wire(&request.ids),
+    })
+}
+
+fn request_from_wire(request: v1::Request) -> Result<Request, DecodeError> {
+    Ok(Request {
+        group: GroupRef::Number(request.group),
+        positions: spans_of("REQUEST", &request.positions)?,
+        ids: ids_from_wire("REQUEST", &request.ids)?,
+    })
+}
+
+fn unavailable_to_wire(unavailable: &Unavailable) -> Result<v1::Unavailable, EncodeError> {
+    Ok(v1::Unavailable {
+        group: number_of(unavailable.group)?,
+        positions: spans_to_wire(&unavailable.positions)?,
+        ids: ids_to_wire(&unavailable.ids),
+    })
+}
+
+fn unavailable_from_wire(unavailable: v1::Unavailable) -> Result<Unavailable, DecodeError> {
+    Ok(Unavailable {
+        group: GroupRef::Number(unavailable.group),
+        positions: spans_of("UNAVAILABLE", &unavailable.positions)?,
+        ids: ids_from_wire("UNAVAILABLE", &unavailable.ids)?,
+    })
+}
+
+fn ephemeral_to_wire(ephemeral: &Ephemeral) -> Result<v1::Ephemeral, EncodeError> {
+    Ok(v1::Ephemeral {
+        group: number_of(ephemeral.group)?,
+        timestamp_ms: ephemeral.timestamp_ms,
+        body: ephemeral.body.clone(),
+    })
+}
+
+fn number_of(group: GroupRef) -> Result<u32, EncodeError> {
+    match group {
+        GroupRef::Number(number) => Ok(number),
+        GroupRef::Id(_) | GroupRef::Unnamed => Err(EncodeError("a group without a number")),
+    }
+}
+
+fn spans_of(record: &'static str, list: &[u64]) -> Result<Vec<Span>, DecodeError> {
+    spans::from_wire(list).ok_or(DecodeError::Rule { record, rule: "a span list has pairs within 64 bits" })
+}
+
+fn spans_to_wire(spans: &[Span]) -> Result<Vec<u64>, EncodeError> {
+    spans::to_wire(spans).ok_or(EncodeError("spans that do not ascend"))
+}
+
+/// Numbers start at 1: on the wire, 0 stands for none.
+fn number_to_wire(number: Option<u64>) -> Result<u64, EncodeError> {
+    match number {
+        Some(0) => Err(EncodeError("the number 0")),
+        number => Ok(number.unwrap_or(0)),
+    }
+}
+
+fn ids_to_wire(ids: &[MessageId]) -> Bytes {
+    ids.iter().flat_map(|id| *id.as_bytes()).collect()
+}
+
+fn ids_from_wire(record: &'static str, bytes: &[u8]) -> Result<Vec<MessageId>, DecodeError> {
+    let (ids, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(DecodeError::Rule { record, rule: "ids have 32 bytes each" });
+    }
+    Ok(ids.iter().map(|id| MessageId::from_bytes(*id)).collect())
+}
+
+#[cfg(test)]
+mod tests;

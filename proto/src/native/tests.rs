@@ -1,0 +1,188 @@
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+fn encode(frame: &Frame) -> Bytes {
+    let mut out = Vec::new();
+    NativeCodec::new().encode(frame, &mut out).unwrap();
+    out.into()
+}
+
+fn decode(bytes: &[u8]) -> Result<Frame, DecodeError> {
+    NativeCodec::new().decode(Bytes::copy_from_slice(bytes))
+}
+
+fn ids() -> impl Strategy<Value = Vec<MessageId>> {
+    vec(any::<[u8; 32]>().prop_map(MessageId::from_bytes), 0..4)
+}
+
+fn span_lists() -> impl Strategy<Value = Vec<Span>> {
+    vec((0_u64..1000, 0_u64..1000), 0..5).prop_map(|pairs| {
+        spans::from_wire(&pairs.iter().flat_map(|&(gap, more)| [gap, more]).collect::<Vec<_>>()).unwrap()
+    })
+}
+
+fn bodies() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+prop_compose! {
+    fn batches()(
+        group in any::<u32>(),
+        positions in any::<bool>(),
+        chain in any::<u64>(),
+        rows in vec((1_u64..50, 0_i64..1 << 40, vec(1_u64..40, 0..3), ids(), bodies()), 1..6),
+    ) -> Batch {
+        let mut position = 0;
+        let messages = rows.into_iter().map(|(gap, timestamp_ms, back, ids, body)| {
+            position += gap;
+            let here = positions.then_some(position);
+            let back = back.into_iter().filter(|b| positions && *b < position);
+            let mut deps: Vec<_> = back.map(|b| DepRef::Position(position - b)).collect();
+            deps.extend(ids.into_iter().map(DepRef::Id));
+            WireMessage { position: here, timestamp_ms, deps, body }
+        }).collect();
+        Batch { group: GroupRef::Number(group), messages, chain }
+    }
+}
+
+prop_compose! {
+    fn frames()(
+        number in option::of(1_u64..),
+        frame_acks in span_lists(),
+        ping in any::<bool>(),
+        hello in option::of((any::<[u8; 16]>(), any::<u64>(), any::<u32>())),
+        announces in vec((any::<[u8; 8]>(), span_lists(), any::<u64>(), any::<bool>()), 0..3),
+        acks in vec((span_lists(), span_lists(), ids(), any::<u32>()), 0..3),
+        batches in vec(batches(), 0..3),
+        asks in vec((span_lists(), ids()), 0..3),
+        offers in vec((span_lists(), any::<u8>()), 0..3),
+        ephemerals in vec((any::<i64>(), bodies()), 0..3),
+    ) -> Frame {
+        let group = GroupRef::Number(9);
+        Frame {
+            number,
+            frame_acks,
+            ping,
+            hello: hello.map(|(nonce, install, n)| Hello {
+                major: 1, minor: n, nonce, install, max_frame: n, max_offers: n,
+            }),
+            announces: announces.into_iter().map(|(tag, held, mark, reset)| Announce {
+                number: 3, tag, visibility: Visibility::Visible, held, mark, mark_chain: !mark, reset,
+            }).collect(),
+            acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77 }).collect(),
+            batches,
+            requests: asks.iter().cloned().map(|(positions, ids)| Request { group, positions, ids }).collect(),
+            unavailables: asks.into_iter().map(|(positions, ids)| Unavailable { group, positions, ids }).collect(),
+            offers: offers.into_iter().map(|(spans, byte)| Offer {
+                group,
+                items: spans.iter().flat_map(|s| s.first..=s.last).take(20)
+                    .map(|p| OfferItem { position: Some(p), id: MessageId::from_bytes([byte; 32]) }).collect(),
+                chain: 5,
+            }).collect(),
+            ephemerals: ephemerals.into_iter().map(|(timestamp_ms, body)| Ephemeral { group, timestamp_ms, body }).collect(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_frame_goes_round(frame in frames()) {
+        prop_assert_eq!(decode(&encode(&frame)), Ok(frame));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..300)) {
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn no_damage_panics(frame in frames(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
+        let mut bytes = encode(&frame).to_vec();
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            let _ = decode(&bytes);
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_are_skipped() {
+    let frame = Frame { ping: true, ..Frame::default() };
+    let mut bytes = encode(&frame).to_vec();
+    // Field 2000, length-delimited, three bytes; field 2001, varint.
+    bytes.extend([0x82, 0x7d, 3, 1, 2, 3, 0x88, 0x7d, 5]);
+    assert_eq!(decode(&bytes), Ok(frame));
+}
+
+#[test]
+fn a_body_is_a_slice_of_the_frame() {
+    let message =
+        WireMessage { position: Some(1), timestamp_ms: 1, deps: vec![], body: Bytes::from(vec![7; 5000]) };
+    let batch = Batch { group: GroupRef::Number(1), messages: vec![message], chain: 0 };
+    let bytes = encode(&Frame { batches: vec![batch], ..Frame::default() });
+    let frame = NativeCodec::new().decode(bytes.clone()).unwrap();
+    let body = &frame.batches[0].messages[0].body;
+    assert!(bytes.as_ptr_range().contains(&body.as_ptr()));
+}
+
+#[test]
+fn rules_are_named() {
+    let bad = |wire: v1::Frame| decode(&wire.encode_to_vec()).unwrap_err().to_string();
+    let batch = |messages: Vec<v1::Message>, first, timestamp_ms| v1::Frame {
+        batches: vec![v1::Batch { group: 1, first, timestamp_ms, messages, chain: 0 }],
+        ..Default::default()
+    };
+    let message = v1::Message::default();
+    let back = v1::Message { back: vec![5], ..Default::default() };
+    assert_eq!(bad(batch(vec![back.clone()], 5, 0)), "MESSAGE: a back-reference names an earlier position");
+    assert_eq!(bad(batch(vec![back], 0, 0)), "MESSAGE: a back-reference names an earlier position");
+    assert_eq!(
+        bad(batch(vec![message.clone(), message.clone()], u64::MAX, 0)),
+        "MESSAGE: positions have 64 bits"
+    );
+    let late = v1::Message { delta_ms: 1, ..Default::default() };
+    assert_eq!(bad(batch(vec![late], 1, i64::MAX)), "MESSAGE: timestamps have 64 bits");
+    let odd = v1::Message { deps: vec![1; 33].into(), ..Default::default() };
+    assert_eq!(bad(batch(vec![odd], 1, 0)), "MESSAGE: ids have 32 bytes each");
+    let offer = v1::Offer { group: 1, positions: vec![0, u64::MAX - 1], ids: Bytes::new(), chain: 0 };
+    assert_eq!(
+        bad(v1::Frame { offers: vec![offer], ..Default::default() }),
+        "OFFER: as many positions as ids"
+    );
+}
+
+#[test]
+fn what_cannot_be_read_back_is_not_written() {
+    let refused = |frame: &Frame| NativeCodec::new().encode(frame, &mut Vec::new()).is_err();
+    let at = |position, timestamp_ms, deps| WireMessage { position, timestamp_ms, deps, body: Bytes::new() };
+    let batch = |messages| Frame {
+        batches: vec![Batch { group: GroupRef::Number(1), messages, chain: 0 }],
+        ..Frame::default()
+    };
+    let id = DepRef::Id(MessageId::from_bytes([1; 32]));
+    assert!(refused(&Frame { number: Some(0), ..Frame::default() }));
+    assert!(refused(&Frame { frame_acks: vec![Span { first: 5, last: 1 }], ..Frame::default() }));
+    assert!(refused(&batch(vec![at(Some(0), 0, vec![])])));
+    assert!(refused(&batch(vec![at(Some(u64::MAX), 0, vec![])])));
+    assert!(refused(&batch(vec![at(Some(2), 0, vec![]), at(Some(2), 0, vec![])])));
+    assert!(refused(&batch(vec![at(Some(2), 0, vec![]), at(None, 0, vec![])])));
+    assert!(refused(&batch(vec![at(Some(1), i64::MAX, vec![]), at(Some(2), i64::MIN, vec![])])));
+    assert!(refused(&batch(vec![at(Some(2), 0, vec![DepRef::Position(0)])])));
+    assert!(refused(&batch(vec![at(Some(2), 0, vec![DepRef::Position(2)])])));
+    assert!(refused(&batch(vec![at(Some(2), 0, vec![id, DepRef::Position(1)])])));
+    let offer = Offer {
+        group: GroupRef::Number(1),
+        items: vec![OfferItem { position: None, id: MessageId::from_bytes([1; 32]) }],
+        chain: 0,
+    };
+    assert!(refused(&Frame { offers: vec![offer], ..Frame::default() }));
+    let ack =
+        Ack { group: GroupRef::Unnamed, held: vec![], known: vec![], ids: vec![], duplicates: 0, chain: 0 };
+    assert!(refused(&Frame { acks: vec![ack], ..Frame::default() }));
+}

@@ -1,0 +1,148 @@
+"""Ids, tags and frames of the native wire as bytes, from the specification and not from the Rust code."""
+
+import struct
+
+from blake3 import derive_key
+
+M64 = 0xFFFFFFFFFFFFFFFF
+
+# ---- Names -------------------------------------------------------------------------------------------------
+
+
+def group_id(client_id, major_version, descriptor):
+    name = client_id.encode()
+    layout = struct.pack(">H", len(name)) + name + struct.pack(">I", major_version) + descriptor
+    return derive_key("hedgerow 2026-11 group id", layout)
+
+
+def message_id(group, timestamp_ms, deps, body):
+    layout = group + struct.pack(">qH", timestamp_ms, len(deps)) + b"".join(deps) + body
+    return derive_key("hedgerow 2026-11 message id", layout)
+
+
+def group_tag(nonce, group):
+    return derive_key("hedgerow 2026-11 group tag", nonce + group, 8)
+
+
+# ---- Protobuf: fields that are 0 or empty are left out -----------------------------------------------------
+
+
+def varint(n):
+    n &= M64
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    return bytes(out) + bytes([n])
+
+
+def key(field, wire_type):
+    return varint(field << 3 | wire_type)
+
+
+def record(field, data):
+    """A length-delimited field that is written even if it is empty: messages."""
+    return key(field, 2) + varint(len(data)) + data
+
+
+def blob(field, data):
+    return record(field, data) if data else b""
+
+
+def packed(field, numbers):
+    return blob(field, b"".join(varint(n) for n in numbers))
+
+
+def uint(field, n):
+    return key(field, 0) + varint(int(n)) if int(n) else b""
+
+
+def sint(field, n):
+    return uint(field, n << 1 ^ n >> 63)
+
+
+def fixed(field, n):
+    return key(field, 1) + struct.pack("<Q", int(n)) if int(n) else b""
+
+
+# ---- Frames: from the descriptions in native.json to bytes -------------------------------------------------
+
+
+def span_list(spans):
+    numbers, after = [], 0
+    for first, last in ((int(first), int(last)) for first, last in spans):
+        numbers += [first - after - 1, last - first]
+        after = last
+    return numbers
+
+
+def ids(texts):
+    return bytes.fromhex("".join(texts))
+
+
+def encode_hello(h):
+    return (uint(1, h["major"]) + uint(2, h["minor"]) + blob(3, ids([h["nonce"]])) + fixed(4, h["install"])
+            + uint(5, h["max_frame"]) + uint(6, h["max_offers"]))
+
+
+def encode_announce(a):
+    visibility = ("invisible", "visible", "shared").index(a["visibility"])
+    return (uint(1, a["number"]) + blob(2, ids([a["tag"]])) + uint(3, visibility)
+            + packed(4, span_list(a["held"])) + uint(5, a["mark"]) + fixed(6, a["mark_chain"])
+            + uint(7, a["reset"]))
+
+
+def encode_ack(a):
+    return (uint(1, a["group"]) + packed(2, span_list(a["held"])) + packed(3, span_list(a["known"]))
+            + blob(4, ids(a["ids"])) + uint(5, a["duplicates"])
+            + fixed(6, a["chain"]))
+
+
+def encode_batch(b):
+    messages = b["messages"]
+    first = int(messages[0]["position"] or 0) if messages else 0
+    begin = int(messages[0]["timestamp_ms"]) if messages else 0
+    out = uint(1, b["group"]) + uint(2, first) + uint(3, begin)
+    expected, before = first, begin
+    for m in messages:
+        position, time = int(m["position"] or 0), int(m["timestamp_ms"])
+        back = [position - int(d["position"]) for d in m["deps"] if "position" in d]
+        full = [d["id"] for d in m["deps"] if "id" in d]
+        gap = position - expected if first else 0
+        out += record(4, uint(1, gap) + sint(2, time - before) + packed(3, back) + blob(4, ids(full))
+                      + blob(5, ids([m["body"]])))
+        expected, before = position + 1, time
+    return out + fixed(5, b["chain"])
+
+
+def encode_offer(o):
+    runs = []
+    for position in (int(item["position"]) for item in o["items"]):
+        if runs and position == runs[-1][1] + 1:
+            runs[-1][1] = position
+        else:
+            runs.append([position, position])
+    return (uint(1, o["group"]) + packed(2, span_list(runs)) + blob(3, ids(item["id"] for item in o["items"]))
+            + fixed(4, o["chain"]))
+
+
+def encode_ask(r):
+    return uint(1, r["group"]) + packed(2, span_list(r["positions"])) + blob(3, ids(r["ids"]))
+
+
+def encode_ephemeral(e):
+    return uint(1, e["group"]) + uint(2, e["timestamp_ms"]) + blob(3, ids([e["body"]]))
+
+
+RECORDS = ((4, "announces", encode_announce), (5, "acks", encode_ack), (6, "batches", encode_batch),
+           (7, "offers", encode_offer), (8, "requests", encode_ask), (9, "unavailables", encode_ask),
+           (10, "ephemerals", encode_ephemeral))
+
+
+def encode_frame(f):
+    out = uint(1, f.get("number", 0)) + packed(2, span_list(f.get("frame_acks", ())))
+    if "hello" in f:
+        out += record(3, encode_hello(f["hello"]))
+    for field, name, encode in RECORDS:
+        out += b"".join(record(field, encode(r)) for r in f.get(name, ()))
+    return out + uint(11, f.get("ping", False))
