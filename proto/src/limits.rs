@@ -15,7 +15,7 @@ pub const DEFAULT_MAX_FRAME: usize = 64 * 1024;
 /// Smallest frame size that a HELLO may ask for, in bytes: room for a HELLO and a handful of records.
 pub const MIN_MAX_FRAME: usize = 256;
 /// What a MESSAGE record adds to its body and to 33 bytes for each dependency, in bytes, at most.
-pub const MESSAGE_OVERHEAD: usize = 64;
+pub const MESSAGE_OVERHEAD: usize = 40;
 /// Length of the nonce in HELLO, in bytes.
 pub const NONCE_LEN: usize = 16;
 /// Length of the tag in ANNOUNCE, in bytes.

@@ -1,0 +1,113 @@
+//! Every limit and period of the engine, with its unit.
+
+use hedgerow_proto::{Dialect, limits};
+
+/// Limits and periods. The defaults suit a phone or a laptop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// A message whose timestamp is further ahead of our clock than this, in ms, is held back until its time
+    /// comes.
+    pub max_clock_skew_ms: u64,
+    /// How many messages of one group may wait for dependencies or their time. Beyond it, what comes is taken
+    /// for an offer, and asked for when there is room.
+    pub max_parked_messages: u64,
+    /// How many body bytes of one group may wait for dependencies or their time.
+    pub max_parked_bytes: u64,
+    /// How many messages of one group may wait for their client's verdict. A driver that stops reading links
+    /// while verdicts are outstanding never comes near it.
+    pub max_unvalidated: u64,
+    /// How many unanswered offers we take from a peer, and at most make to one.
+    pub max_offers: u32,
+    /// How many messages we ask of one peer at a time.
+    pub max_requests: usize,
+    /// How many body bytes may be under way, unacknowledged, on one link.
+    pub max_in_flight_bytes: u64,
+    /// The largest frame that we take, in bytes.
+    pub max_frame: usize,
+    /// How many groups a peer may announce on one link.
+    pub max_announces: usize,
+    /// How many parts without a message in common the stored knowledge of a peer's log may have; the lowest are
+    /// forgotten beyond it, which costs an offer each when the peer is met again.
+    pub max_spans: usize,
+    /// A request that was not answered for so long, in ms, goes to the next peer.
+    pub request_timeout_ms: u64,
+    /// A dependency that is awaited for so long, in ms, is reported as missing.
+    pub missing_report_ms: u64,
+    /// A peer that has not acknowledged something for so long, in ms, is reported.
+    pub undelivered_report_ms: u64,
+    /// Longest wait between two probes on a lossy link, in ms.
+    pub max_probe_ms: u64,
+    /// How many ephemeral messages wait for one link; the oldest go first.
+    pub max_ephemerals: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_clock_skew_ms: 24 * 3600 * 1000,
+            max_parked_messages: 100_000,
+            max_parked_bytes: 64 << 20,
+            max_unvalidated: 65_536,
+            max_offers: 512,
+            max_requests: 512,
+            max_in_flight_bytes: 8 << 20,
+            max_frame: limits::DEFAULT_MAX_FRAME,
+            max_announces: 16_384,
+            max_spans: 4096,
+            request_timeout_ms: 10_000,
+            missing_report_ms: 60_000,
+            undelivered_report_ms: 7 * 24 * 3600 * 1000,
+            max_probe_ms: 2_000,
+            max_ephemerals: 64,
+        }
+    }
+}
+
+/// What the engine must know of the carrier under a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkProfile {
+    /// The wire that is spoken on it.
+    pub dialect: Dialect,
+    /// Whether frames arrive in order, once each, or the link ends. If not, they may be lost, repeated and
+    /// reordered, and the engine repairs it.
+    pub reliable: bool,
+    /// The largest frame that the carrier takes, in bytes.
+    pub max_frame: usize,
+    /// Whether messages are sent at once or offered first.
+    pub push: PushPolicy,
+    /// A guess at the round trip, in ms, until one is measured. Lossy links only.
+    pub round_trip_ms: u64,
+}
+
+impl LinkProfile {
+    /// A reliable, ordered carrier such as a socket, for the native wire.
+    #[must_use]
+    pub const fn reliable() -> Self {
+        Self {
+            dialect: Dialect::Native,
+            reliable: true,
+            max_frame: limits::DEFAULT_MAX_FRAME,
+            push: PushPolicy::Adaptive,
+            round_trip_ms: 100,
+        }
+    }
+
+    /// A carrier that loses frames, of at most `max_frame` bytes each, for the native wire.
+    #[must_use]
+    pub const fn lossy(max_frame: usize) -> Self {
+        Self { reliable: false, max_frame, ..Self::reliable() }
+    }
+}
+
+/// Whether messages are sent at once or offered first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum PushPolicy {
+    /// Send what was written here, offer what came from others, and learn from what the peer says it had already.
+    #[default]
+    Adaptive,
+    /// Send at once.
+    Always,
+    /// Offer first: for links where a body costs much more than a round trip.
+    OfferFirst,
+}

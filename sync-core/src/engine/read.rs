@@ -1,0 +1,286 @@
+//! What the application asks: publishing, reading, status, values.
+
+use bytes::Bytes;
+use hedgerow_proto::{GroupId, Message, MessageId, Visibility, limits};
+
+use super::Engine;
+use crate::error::EngineError;
+use crate::event::{Draft, Entry, GroupStatus, LinkStatus, Missing, PeerGroupStatus, Status, Traffic};
+use crate::order::OrderKey;
+use crate::record::InFlight;
+use crate::store::{Direction, KeyValue, MessageRow, Store};
+use crate::time::Time;
+
+impl<S: Store> Engine<S> {
+    /// Publishes a message of our own in a group; it is delivered at birth. It is durable once
+    /// [`commit`](Self::commit), or any poll, returned.
+    ///
+    /// # Errors
+    /// When a limit is broken, a dependency is not delivered here, the very same message exists, or the store
+    /// fails.
+    pub fn publish(&mut self, group: GroupId, draft: Draft, now: Time) -> Result<MessageId, EngineError> {
+        self.usable()?;
+        self.now = now;
+        let num = self.group_num(group)?;
+        let Draft { timestamp_ms, mut deps, body } = draft;
+        deps.sort_unstable();
+        deps.dedup();
+        let message = Message::new(group, timestamp_ms, deps, body)?;
+        let scheme = self.groups.get(&num).map(|g| g.scheme).unwrap_or_default();
+        let id = scheme.message_id(&message);
+        let result = self.keep_own(num, id, &message);
+        self.guard(result)?;
+        Ok(id)
+    }
+
+    /// Sends a message once to every peer that a link is up to: never stored, acknowledged or repeated. For
+    /// typing signs and the like.
+    ///
+    /// # Errors
+    /// When there is no such group, or the body is too long.
+    pub fn publish_ephemeral(&mut self, group: GroupId, body: Bytes, now: Time) -> Result<(), EngineError> {
+        self.usable()?;
+        self.now = now;
+        let num = self.group_num(group)?;
+        if body.len() > limits::MAX_BODY {
+            return Err(hedgerow_proto::MessageError::BodyTooLong(body.len()).into());
+        }
+        let max = self.config.max_ephemerals;
+        let mut awake = Vec::new();
+        for (&id, link) in &mut self.links {
+            let pair = self.peers.get(&link.peer).and_then(|peer| peer.groups.get(&num));
+            let shared = pair.is_some_and(|pair| {
+                pair.visibility == Visibility::Shared && pair.session.theirs >= Some(Visibility::Visible)
+            });
+            if shared && link.caps.ephemeral && link.name_of(num).is_some() {
+                link.ephemerals.push_back((num, now.as_timestamp_ms(), body.clone()));
+                while link.ephemerals.len() > max {
+                    link.ephemerals.pop_front();
+                }
+                awake.push(id);
+            }
+        }
+        for id in awake {
+            self.wake_link(id);
+        }
+        Ok(())
+    }
+
+    /// Messages of a group without a successor, at most `limit`, the newest if there are more; ascending by id,
+    /// as dependencies of the next message.
+    ///
+    /// # Errors
+    /// When there is no such group, or the store fails.
+    pub fn heads(&self, group: GroupId, limit: usize) -> Result<Vec<MessageId>, EngineError> {
+        let num = self.group_num(group)?;
+        let Some(state) = self.groups.get(&num) else { return Ok(Vec::new()) };
+        let mut rows = Vec::new();
+        // Numbers of messages that waited are older than their positions, so all heads of a small set are read.
+        let newest = state.heads.iter().rev().take(limit.max(limits::MAX_DEPS));
+        for &head in newest {
+            rows.extend(self.store.row(head)?);
+        }
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.position));
+        rows.truncate(limit);
+        let mut ids: Vec<MessageId> = rows.into_iter().map(|row| row.id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The message at a position of the delivery order.
+    ///
+    /// # Errors
+    /// When there is no such group, or the store fails.
+    pub fn entry(&self, group: GroupId, position: u64) -> Result<Option<Entry>, EngineError> {
+        let num = self.group_num(group)?;
+        self.store.at(num, position)?.map(|row| self.read_entry(&row)).transpose()
+    }
+
+    /// Messages in delivery order, from after position `after`: at most `max_count`, and no more after
+    /// `max_bytes` of bodies are reached. At least one, if there is one.
+    ///
+    /// # Errors
+    /// When there is no such group, or the store fails.
+    pub fn log(
+        &self,
+        group: GroupId,
+        after: u64,
+        max_count: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, EngineError> {
+        let num = self.group_num(group)?;
+        let head = self.groups.get(&num).map_or(0, |g| g.head);
+        let mut entries = Vec::new();
+        let mut bytes = 0_usize;
+        let mut position = after;
+        while position < head && entries.len() < max_count.max(1) && (bytes < max_bytes || entries.is_empty())
+        {
+            position += 1;
+            if let Some(row) = self.store.at(num, position)? {
+                let entry = self.read_entry(&row)?;
+                bytes += entry.body.as_ref().map_or(0, Bytes::len);
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// At most `limit` delivered messages in canonical order, from after a key (from the first or last one if
+    /// `None`), in either direction.
+    ///
+    /// # Errors
+    /// When there is no such group, or the store fails.
+    pub fn page(
+        &self,
+        group: GroupId,
+        after: Option<&OrderKey>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Entry>, EngineError> {
+        let num = self.group_num(group)?;
+        let rows = self.store.page(num, after, direction, limit)?;
+        rows.iter().map(|row| self.read_entry(row)).collect()
+    }
+
+    /// A message by its id, wherever it stands.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn message(&self, id: &MessageId) -> Result<Option<Entry>, EngineError> {
+        self.store.find(id)?.map(|row| self.read_entry(&row)).transpose()
+    }
+
+    fn read_entry(&self, row: &MessageRow) -> Result<Entry, EngineError> {
+        let content = self.store.content(row.num)?;
+        let (deps, body) = content.map_or((Vec::new(), None), |content| (content.deps, content.body));
+        Ok(Entry {
+            id: row.id,
+            position: row.position,
+            key: row.key(),
+            state: row.state,
+            timestamp_ms: row.timestamp_ms,
+            deps: deps.into_iter().map(|dep| dep.id).collect(),
+            body,
+            origin: row.origin.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.id),
+            arrived: row.arrived,
+        })
+    }
+
+    /// Dependencies of held messages that are not held, and since when.
+    #[must_use]
+    pub fn missing(&self, group: GroupId) -> Vec<Missing> {
+        self.group_nums.get(&group).map(|&num| self.wants.missing(num)).unwrap_or_default()
+    }
+
+    /// How many messages wait for a verdict. A driver stops reading links while there are many.
+    #[must_use]
+    pub fn unvalidated(&self) -> u64 {
+        self.groups.values().map(|group| group.counts.unvalidated).sum()
+    }
+
+    /// How everything stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let groups = self.groups.values().map(|group| {
+            let counts = group.counts;
+            let delivered = group.head;
+            GroupStatus {
+                id: group.id,
+                held: delivered - counts.pruned.min(delivered)
+                    + counts.waiting
+                    + counts.unvalidated
+                    + counts.early,
+                delivered,
+                waiting: counts.waiting,
+                unvalidated: counts.unvalidated,
+                early: counts.early,
+                missing: counts.wanted,
+                invalid: counts.invalid,
+                heads: group.heads.len() as u64,
+            }
+        });
+        let groups = groups.collect();
+        let mut peers = Vec::new();
+        for peer in self.peers.values() {
+            for (num, pair) in &peer.groups {
+                let Some(group) = self.groups.get(num) else { continue };
+                if pair.visibility == Visibility::Invisible {
+                    continue;
+                }
+                let under_way =
+                    |kind| pair.session.in_flight.values().filter(|sent| sent.kind == kind).count() as u64;
+                peers.push(PeerGroupStatus {
+                    peer: peer.id,
+                    group: group.id,
+                    visibility: pair.visibility,
+                    peer_visibility: pair.session.theirs,
+                    acked: pair.has.len(),
+                    in_flight: under_way(InFlight::Message),
+                    offered: under_way(InFlight::Offer),
+                    requested: peer.requested as u64,
+                    settled: pair.has.first_absent(1) > group.head,
+                });
+            }
+        }
+        let links = self.links.iter().filter_map(|(&id, link)| {
+            Some(LinkStatus {
+                link: id,
+                peer: self.peers.get(&link.peer)?.id,
+                reliable: link.profile.reliable,
+                ready: link.is_ready(),
+                traffic: link.traffic,
+                round_trip_ms: link.lossy.as_ref().and_then(|lossy| lossy.round_trip_ms()),
+            })
+        });
+        let links = links.collect();
+        Status { groups, peers, links }
+    }
+
+    /// What crossed all links since the engine was opened.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let mut sum = self.traffic;
+        for link in self.links.values() {
+            sum.add(&link.traffic);
+        }
+        sum
+    }
+
+    /// Whether a link may have something to send.
+    #[must_use]
+    pub fn is_queued(&self, link: super::LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| link.queued)
+    }
+
+    /// A value of the layers above ([`Store::value`]).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn value(&self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.store.value(space, key)?)
+    }
+
+    /// Sets or removes such a value, in the same transaction as everything else that is fed now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn set_value(&mut self, space: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), EngineError> {
+        self.usable()?;
+        self.dirty = true;
+        let result = self.store.set_value(space, key, value).map_err(EngineError::from);
+        self.guard(result)
+    }
+
+    /// Such values by key ([`Store::values`]).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn values(
+        &self,
+        space: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, EngineError> {
+        Ok(self.store.values(space, after, limit)?)
+    }
+}

@@ -1,0 +1,421 @@
+//! What comes from a peer: one frame at a time, record by record.
+
+use bytes::Bytes;
+use hedgerow_proto::{
+    Ack, Batch, DepRef, Ephemeral, Frame, GroupRef, Message, MessageId, Offer, Request, Span, Unavailable,
+    Visibility, WireMessage, limits,
+};
+
+use super::facts::Named;
+use super::gate::Kept;
+use super::{Engine, LinkId, Taken};
+use crate::error::{EngineError, ReceiveError, Rule, Violation};
+use crate::event::Event;
+use crate::record::Input;
+use crate::store::{GroupNum, MessageState, PeerNum, Store};
+use crate::time::Time;
+
+/// How many separate spans of positions a peer may have asked for at a time.
+const MAX_ASKED_SPANS: usize = 16_384;
+/// Most messages outside our log that a peer may have asked for at a time.
+const MAX_ASKED_IDS: usize = 4096;
+
+impl<S: Store> Engine<S> {
+    /// Takes one frame from a link. Each record in it is judged alone: one that breaks a rule is counted
+    /// ([`Traffic::refused`](crate::Traffic)) and ignored, and the rest of the frame counts. Nothing is
+    /// acknowledged before it is durable.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Violation`] when the peer broke a rule that ends the link; the link is down then, and the
+    /// caller closes the carrier. A frame for a link that is not up is ignored.
+    pub fn receive(&mut self, id: LinkId, frame: Bytes, now: Time) -> Result<(), ReceiveError> {
+        self.usable()?;
+        self.now = now;
+        let taken = self.take_bytes(id, frame);
+        match self.guard(taken)? {
+            Ok(()) => Ok(()),
+            Err(rule) => {
+                let peer =
+                    self.links.get(&id).and_then(|link| self.peers.get(&link.peer)).map(|peer| peer.id);
+                self.link_down(id, now);
+                let Some(peer) = peer else { return Ok(()) };
+                tracing::warn!(peer = %peer.short(), %rule, "link ended");
+                Err(Violation { peer, rule }.into())
+            }
+        }
+    }
+
+    fn take_bytes(&mut self, id: LinkId, bytes: Bytes) -> Taken {
+        let limit = self.config.max_frame;
+        let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
+        if bytes.len() > limit {
+            return Ok(Err(Rule::OversizedFrame { found: bytes.len(), limit }));
+        }
+        link.traffic.frames_in += 1;
+        link.traffic.bytes_in += bytes.len() as u64;
+        let frame = match link.codec.decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let ready = link.is_ready() || !link.caps.sessions;
+        if !ready && frame.hello.is_none() {
+            // On a lossy link the HELLO may come later; what came before it is sent again.
+            return Ok(if link.lossy.is_some() { Ok(()) } else { Err(Rule::NoHello) });
+        }
+        if link.lossy.is_none() && (frame.number.is_some() || frame.ping || !frame.frame_acks.is_empty()) {
+            return Ok(Err(Rule::FrameNumber));
+        }
+        self.take_frame(id, frame)
+    }
+
+    fn take_frame(&mut self, id: LinkId, frame: Frame) -> Taken {
+        if let Some(hello) = frame.hello
+            && let Err(rule) = self.take_hello(id, hello)?
+        {
+            return Ok(Err(rule));
+        }
+        if let Some(lossy) = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()) {
+            let (arrived, lost) = lossy.acknowledged(&frame.frame_acks, self.now);
+            let fresh = match frame.number {
+                Some(number) => lossy.receive(number),
+                None => false,
+            };
+            self.items_arrived(id, arrived);
+            self.items_lost(id, lost);
+            self.arm_link(id);
+            self.wake_link(id);
+            if !fresh {
+                return Ok(Ok(()));
+            }
+        }
+        for announce in frame.announces {
+            if let Err(rule) = self.take_announce(id, announce)? {
+                return Ok(Err(rule));
+            }
+        }
+        for ack in frame.acks {
+            self.take_ack(id, ack)?;
+        }
+        for unavailable in frame.unavailables {
+            self.take_unavailable(id, &unavailable)?;
+        }
+        for batch in frame.batches {
+            self.take_batch(id, batch)?;
+        }
+        for request in frame.requests {
+            self.take_request(id, &request)?;
+        }
+        for offer in frame.offers {
+            self.take_offer(id, offer)?;
+        }
+        for ephemeral in frame.ephemerals {
+            self.take_ephemeral(id, ephemeral);
+        }
+        Ok(Ok(()))
+    }
+
+    /// The peer and the group that a record speaks of, if the peer may speak of it.
+    fn group_of(&mut self, id: LinkId, group: GroupRef) -> Option<(PeerNum, GroupNum)> {
+        let link = self.links.get(&id)?;
+        let num = match group {
+            GroupRef::Number(number) => link.theirs.get(&number).copied().flatten(),
+            GroupRef::Id(group) => self.group_nums.get(&group).copied(),
+            GroupRef::Unnamed => None,
+        };
+        let peer = link.peer;
+        let pair = num.and_then(|num| self.peers.get(&peer)?.groups.get(&num));
+        if pair.is_none_or(|pair| pair.visibility == Visibility::Invisible) {
+            self.refuse(id);
+            return None;
+        }
+        Some((peer, num?))
+    }
+
+    /// Counts a record that is ignored.
+    fn refuse(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.traffic.refused += 1;
+        }
+    }
+
+    fn take_batch(&mut self, id: LinkId, batch: Batch) -> Result<(), EngineError> {
+        let Some((peer, group)) = self.group_of(id, batch.group) else { return Ok(()) };
+        let last = batch.messages.last().and_then(|message| message.position);
+        // References within a frame are sound on every link; between frames only where none is lost.
+        let keep_refs = self.links.get(&id).is_some_and(|link| link.lossy.is_none());
+        for message in batch.messages {
+            self.take_message(id, peer, group, message)?;
+        }
+        if !keep_refs && let Some(link) = self.links.get_mut(&id) {
+            link.refs.remove(&group);
+        }
+        if let Some(last) = last {
+            self.note_mark(peer, group, last, batch.chain);
+        }
+        Ok(())
+    }
+
+    /// Keeps the chain value of the highest position of a peer's log that we know one for.
+    fn note_mark(&mut self, peer: PeerNum, group: GroupNum, position: u64, chain: u64) {
+        if let Some(pair) = self.pair_mut(peer, group)
+            && position > pair.mark
+        {
+            pair.mark = position;
+            pair.mark_chain = chain;
+            self.changed_pairs.insert((peer, group));
+        }
+    }
+
+    fn take_message(
+        &mut self,
+        link_id: LinkId,
+        peer: PeerNum,
+        group_num: GroupNum,
+        wire: WireMessage,
+    ) -> Result<(), EngineError> {
+        let Some(group) = self.groups.get(&group_num) else { return Ok(()) };
+        let (group_id, scheme) = (group.id, group.scheme);
+        let Some(link) = self.links.get_mut(&link_id) else { return Ok(()) };
+        link.traffic.messages_in += 1;
+        let refs = link.refs.entry(group_num).or_default();
+        let mut deps = Vec::with_capacity(wire.deps.len().min(limits::MAX_DEPS + 1));
+        let mut ascends = true;
+        let mut last_id: Option<MessageId> = None;
+        for dep in wire.deps.iter().take(limits::MAX_DEPS + 1) {
+            match dep {
+                DepRef::Id(id) => {
+                    ascends &= last_id < Some(*id);
+                    last_id = Some(*id);
+                    deps.push(*id);
+                }
+                DepRef::Position(position) => match refs.received.get(*position) {
+                    Some(id) => deps.push(*id),
+                    None => ascends = false,
+                },
+            }
+        }
+        deps.sort_unstable();
+        let message = match Message::new(group_id, wire.timestamp_ms, deps, wire.body) {
+            Ok(message) if ascends => message,
+            Ok(_) | Err(_) => {
+                self.refuse(link_id);
+                return Ok(());
+            }
+        };
+        let id = scheme.message_id(&message);
+        if let Some(position) = wire.position {
+            refs.received.push(position, id);
+        }
+        let found = self.store.find(&id)?;
+        let row = match found {
+            Some(row) if row.state != MessageState::Wanted => {
+                link.traffic.duplicates_in += 1;
+                if let Some(pair) = self.pair_mut(peer, group_num) {
+                    pair.session.duplicates = pair.session.duplicates.saturating_add(1);
+                }
+                self.close_want_of(&id, peer);
+                row
+            }
+            wanted => match self.keep_message(peer, group_num, id, &message, wanted)? {
+                Kept::Row(row) => row,
+                Kept::NoRoom => {
+                    // As good as an offer: it is asked for when there is room.
+                    self.refuse(link_id);
+                    let later = self.now + self.config.request_timeout_ms;
+                    if let Some(theirs) = wire.position {
+                        self.note_offer(peer, group_num, id, theirs, later);
+                    }
+                    return Ok(());
+                }
+            },
+        };
+        let named = Named { id, theirs: wire.position, row: Some(row) };
+        self.apply(peer, group_num, &named, Input::Message);
+        if let Some(theirs) = wire.position {
+            self.close_offer(peer, group_num, theirs);
+        }
+        Ok(())
+    }
+
+    /// A message that was held already came again: its sender need not be asked for it.
+    fn close_want_of(&mut self, id: &MessageId, peer: PeerNum) {
+        if self.wants.is_asked(id, peer) {
+            self.want_refused(*id, peer);
+        }
+    }
+
+    fn take_offer(&mut self, link_id: LinkId, offer: Offer) -> Result<(), EngineError> {
+        let Some((peer, group)) = self.group_of(link_id, offer.group) else { return Ok(()) };
+        let last = offer.items.last().and_then(|item| item.position);
+        for item in offer.items {
+            if let Some(link) = self.links.get_mut(&link_id) {
+                link.traffic.offers_in += 1;
+            }
+            let row = self.store.find(&item.id)?.filter(|row| row.state != MessageState::Wanted);
+            let named = Named { id: item.id, theirs: item.position, row };
+            if row.is_some() {
+                self.apply(peer, group, &named, Input::Offer);
+            } else if let Some(theirs) = item.position
+                && !self.note_offer(peer, group, item.id, theirs, self.now)
+            {
+                self.refuse(link_id);
+            }
+        }
+        if let Some(last) = last {
+            self.note_mark(peer, group, last, offer.chain);
+        }
+        Ok(())
+    }
+
+    /// Keeps an offer of what we lack; false if there is no room for it.
+    fn note_offer(
+        &mut self,
+        peer: PeerNum,
+        group: GroupNum,
+        id: MessageId,
+        theirs: u64,
+        not_before: Time,
+    ) -> bool {
+        let limit = usize::try_from(self.config.max_offers).unwrap_or(usize::MAX);
+        let Some(state) = self.peers.get_mut(&peer) else { return false };
+        let Some(pair) = state.groups.get_mut(&group) else { return false };
+        if !pair.session.offered.contains_key(&theirs) {
+            if state.offered >= limit {
+                return false;
+            }
+            state.offered += 1;
+        }
+        if let Some(other) = pair.session.offered.insert(theirs, id)
+            && other != id
+        {
+            self.want_refused(other, peer);
+        }
+        self.want_offered(id, group, peer, theirs, not_before);
+        true
+    }
+
+    fn take_ack(&mut self, link_id: LinkId, ack: Ack) -> Result<(), EngineError> {
+        let Some((peer, group)) = self.group_of(link_id, ack.group) else { return Ok(()) };
+        let head = self.groups.get(&group).map_or(0, |g| g.head);
+        let mut settled = Vec::new();
+        let max_spans = self.config.max_spans;
+        if let Some(pair) = self.pair_mut(peer, group) {
+            let session = &mut pair.session;
+            for span in ack.held.iter().filter_map(|span| within(*span, head)) {
+                pair.has.insert_span(span);
+                session.again.remove_span(span);
+                session.asked.remove_span(span);
+                let positions: Vec<u64> =
+                    session.in_flight.range(span.first..=span.last).map(|(&p, _)| p).collect();
+                settled.extend(positions.iter().filter_map(|p| session.in_flight.remove(p)));
+            }
+            for span in ack.known.iter().take(max_spans.saturating_sub(pair.got.span_count())) {
+                pair.got.insert_span(*span);
+            }
+            session.lacks = if ack.duplicates > 0 { -16 } else { session.lacks };
+            pair.has_grew |= !ack.held.is_empty();
+        }
+        if let Some(last) = ack.known.last() {
+            self.note_mark(peer, group, last.last, ack.chain);
+        }
+        for sent in settled {
+            self.release(&sent);
+        }
+        for id in ack.ids {
+            let row = self.store.find(&id)?.filter(|row| row.group == group);
+            self.apply(peer, group, &Named { id, theirs: None, row }, Input::Ack);
+        }
+        self.grown_pairs.insert((peer, group));
+        self.changed_pairs.insert((peer, group));
+        self.note_behind(peer, group, self.now);
+        self.wake(peer, group);
+        Ok(())
+    }
+
+    fn take_request(&mut self, link_id: LinkId, request: &Request) -> Result<(), EngineError> {
+        let Some((peer, group)) = self.group_of(link_id, request.group) else { return Ok(()) };
+        let head = self.groups.get(&group).map_or(0, |g| g.head);
+        let mut released = Vec::new();
+        let Some(pair) = self.pair_mut(peer, group) else { return Ok(()) };
+        if pair.visibility != Visibility::Shared {
+            self.refuse(link_id);
+            return Ok(());
+        }
+        for &span in &request.positions {
+            let session = &mut pair.session;
+            if let Some(span) = within(span, head)
+                && session.asked.span_count() < MAX_ASKED_SPANS
+            {
+                // What the state machine does on a REQUEST, for a whole span at once.
+                pair.has.remove_span(span);
+                session.asked.insert_span(span);
+                session.again.insert_span(span);
+                let positions: Vec<u64> =
+                    session.in_flight.range(span.first..=span.last).map(|(&p, _)| p).collect();
+                let count = i32::try_from(span.count()).unwrap_or(16);
+                session.lacks = session.lacks.saturating_add(count).min(16);
+                released.extend(positions.iter().filter_map(|p| session.in_flight.remove(p)));
+            }
+            if span.last > head && session.unavailable.span_count() < MAX_ASKED_SPANS {
+                session.unavailable.insert_span(Span { first: span.first.max(head + 1), last: span.last });
+            }
+        }
+        for sent in released {
+            self.release(&sent);
+        }
+        for &id in &request.ids {
+            let row =
+                self.store.find(&id)?.filter(|row| row.group == group && row.state != MessageState::Wanted);
+            let full = self.pair_mut(peer, group).is_some_and(|pair| {
+                pair.session.asked_ids.len() + pair.session.unavailable_ids.len() >= MAX_ASKED_IDS
+            });
+            if full {
+                self.refuse(link_id);
+                break;
+            }
+            self.apply(peer, group, &Named { id, theirs: None, row }, Input::Request);
+        }
+        self.changed_pairs.insert((peer, group));
+        self.wake(peer, group);
+        Ok(())
+    }
+
+    fn take_unavailable(&mut self, link_id: LinkId, unavailable: &Unavailable) -> Result<(), EngineError> {
+        let Some((peer, group)) = self.group_of(link_id, unavailable.group) else { return Ok(()) };
+        let mut refused = unavailable.ids.clone();
+        if let Some(pair) = self.pair_mut(peer, group) {
+            for span in &unavailable.positions {
+                refused.extend(pair.session.offered.range(span.first..=span.last).map(|(_, id)| *id));
+            }
+        }
+        for span in &unavailable.positions {
+            let offered: Vec<u64> = self
+                .pair_mut(peer, group)
+                .map(|pair| pair.session.offered.range(span.first..=span.last).map(|(&p, _)| p).collect())
+                .unwrap_or_default();
+            for theirs in offered {
+                self.close_offer(peer, group, theirs);
+            }
+        }
+        for id in refused {
+            self.want_refused(id, peer);
+        }
+        Ok(())
+    }
+
+    fn take_ephemeral(&mut self, link_id: LinkId, ephemeral: Ephemeral) {
+        let Some((peer, group)) = self.group_of(link_id, ephemeral.group) else { return };
+        let (Some(peer), Some(group)) = (self.peers.get(&peer), self.groups.get(&group)) else { return };
+        let Ephemeral { timestamp_ms, body, .. } = ephemeral;
+        if body.len() > limits::MAX_BODY {
+            self.refuse(link_id);
+            return;
+        }
+        self.events.push_back(Event::Ephemeral { group: group.id, peer: peer.id, timestamp_ms, body });
+    }
+}
+
+/// The part of a span that lies within our log.
+fn within(span: Span, head: u64) -> Option<Span> {
+    (span.first <= head).then(|| Span { first: span.first, last: span.last.min(head) })
+}

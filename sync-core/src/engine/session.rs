@@ -1,0 +1,323 @@
+//! Links come and go: HELLO, ANNOUNCE, and what is outstanding when a link ends.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use hedgerow_proto::{Announce, Capabilities, Hello, PeerId, Visibility, limits};
+use rand::Rng as _;
+
+use super::lossy::Lossy;
+use super::state::{Link, OurName};
+use super::{Engine, LinkId, Taken, Timer};
+use crate::config::LinkProfile;
+use crate::error::{EngineError, Rule};
+use crate::event::{Event, Traffic};
+use crate::spanset::SpanSet;
+use crate::store::{GroupNum, PeerNum, PeerRow, Store};
+use crate::time::Time;
+
+/// An announcement with more spans than this is kept without them; what they say is found out by offers.
+const MAX_KEPT_SPANS: usize = 16;
+
+impl<S: Store> Engine<S> {
+    /// A carrier to a peer, whose key the carrier has proven, is ready for frames. A peer may have several links
+    /// at once; what is due goes over whichever asks first.
+    ///
+    /// # Errors
+    /// When the carrier takes too small frames, or the store fails.
+    pub fn link_up(&mut self, peer: PeerId, profile: LinkProfile, now: Time) -> Result<LinkId, EngineError> {
+        self.usable()?;
+        self.now = now;
+        if profile.max_frame < limits::MIN_MAX_FRAME {
+            return Err(EngineError::FrameTooSmall {
+                found: profile.max_frame,
+                least: limits::MIN_MAX_FRAME,
+            });
+        }
+        let peer_num = self.peer_num(peer)?;
+        self.last_link += 1;
+        let id = LinkId(self.last_link);
+        let codec = profile.dialect.codec();
+        let caps: Capabilities = codec.capabilities();
+        let mut nonce = [0; limits::NONCE_LEN];
+        self.rng.fill_bytes(&mut nonce);
+        let lossy = (!profile.reliable && caps.frame_numbers)
+            .then(|| Lossy::new(profile.round_trip_ms, self.config.max_probe_ms));
+        let max_frame = profile.max_frame.min(self.config.max_frame).min(limits::MAX_FRAME);
+        let Some(state) = self.peers.get_mut(&peer_num) else { return Err(EngineError::TooMany("peers")) };
+        state.links.insert(id);
+        let visible = state.groups.iter().filter(|(_, pair)| pair.visibility != Visibility::Invisible);
+        let announce_due: BTreeSet<GroupNum> = visible.map(|(&group, _)| group).collect();
+        for pair in state.groups.values_mut() {
+            let stuck = std::mem::take(&mut pair.session.too_large);
+            stuck.spans().for_each(|span| pair.session.again.insert_span(span));
+        }
+        self.links.insert(
+            id,
+            Link {
+                peer: peer_num,
+                profile,
+                codec,
+                caps,
+                nonce,
+                hello_due: true,
+                hello_arrived: false,
+                hello: None,
+                max_frame,
+                max_offers: 0,
+                ours: BTreeMap::new(),
+                next_number: 1,
+                announce_due,
+                farewells: VecDeque::new(),
+                theirs: BTreeMap::new(),
+                tags: BTreeMap::new(),
+                announced: BTreeMap::new(),
+                ready: VecDeque::new(),
+                ready_set: BTreeSet::new(),
+                refs: BTreeMap::new(),
+                ephemerals: VecDeque::new(),
+                in_flight_bytes: 0,
+                open_offers: 0,
+                lossy,
+                queued: false,
+                traffic: Traffic::default(),
+            },
+        );
+        self.wake_link(id);
+        tracing::debug!(link = id.0, peer = %peer.short(), %now, "link up");
+        Ok(id)
+    }
+
+    /// A carrier ended. What was under way on it is due again. Nothing happens if the link is not up.
+    pub fn link_down(&mut self, id: LinkId, now: Time) {
+        let Some(link) = self.links.remove(&id) else { return };
+        self.traffic.add(&link.traffic);
+        self.timers.retain(|(_, timer)| *timer != Timer::Link(id));
+        let Some(peer) = self.peers.get_mut(&link.peer) else { return };
+        peer.links.remove(&id);
+        let last = peer.links.is_empty();
+        let groups: Vec<GroupNum> = peer.groups.keys().copied().collect();
+        for &group in &groups {
+            let Some(pair) = peer.groups.get_mut(&group) else { continue };
+            let lost: Vec<u64> =
+                pair.session.in_flight.iter().filter(|(_, sent)| sent.link == id).map(|(&p, _)| p).collect();
+            for position in lost {
+                pair.session.in_flight.remove(&position);
+                pair.session.again.insert(position);
+            }
+        }
+        if last {
+            for &group in &groups {
+                self.end_session(link.peer, group);
+            }
+        }
+        for group in groups {
+            // A row that was put off is written now, with the next commit.
+            if self.pair_mut(link.peer, group).is_some_and(|pair| pair.unsaved > 0) {
+                if let Some(pair) = self.pair_mut(link.peer, group) {
+                    pair.unsaved = usize::MAX / 2;
+                }
+                self.changed_pairs.insert((link.peer, group));
+            }
+            self.wake(link.peer, group);
+        }
+        self.retry_wants_of(link.peer, now);
+    }
+
+    /// Forgets what is outstanding with a peer in a group; what is owed is stated anew at the next contact.
+    fn end_session(&mut self, peer: PeerNum, group: GroupNum) {
+        self.drop_sources(peer, group);
+        if let Some(pair) = self.pair_mut(peer, group) {
+            let lacks = pair.session.lacks;
+            pair.session = super::state::Session { lacks, ..Default::default() };
+        }
+    }
+
+    /// A group is no longer to be spoken of with a peer.
+    pub(super) fn leave_group(&mut self, peer: PeerNum, group: GroupNum) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let links: Vec<LinkId> = state.links.iter().copied().collect();
+        let sent: Vec<_> = state
+            .groups
+            .get(&group)
+            .map(|pair| pair.session.in_flight.values().copied().collect())
+            .unwrap_or_default();
+        for sent in sent {
+            self.release(&sent);
+        }
+        self.end_session(peer, group);
+        for id in links {
+            if let Some(link) = self.links.get_mut(&id)
+                && link.ours.contains_key(&group)
+            {
+                link.announce_due.insert(group);
+            }
+            self.wake_link(id);
+        }
+    }
+
+    /// Takes up a change of our side of the sharing on running links.
+    pub(super) fn visibility_changed(
+        &mut self,
+        peer: PeerNum,
+        group: GroupNum,
+        visibility: Visibility,
+    ) -> Result<(), EngineError> {
+        if visibility == Visibility::Invisible {
+            self.leave_group(peer, group);
+            for link in self.links.values_mut().filter(|link| link.peer == peer) {
+                link.tags.retain(|_, tagged| *tagged != group);
+                for named in link.theirs.values_mut().filter(|named| **named == Some(group)) {
+                    *named = None;
+                }
+            }
+            return Ok(());
+        }
+        let Some(id) = self.groups.get(&group).map(|g| g.id) else { return Ok(()) };
+        let links: Vec<LinkId> =
+            self.peers.get(&peer).map(|state| state.links.iter().copied().collect()).unwrap_or_default();
+        for link_id in links {
+            let Some(link) = self.links.get_mut(&link_id) else { continue };
+            link.announce_due.insert(group);
+            if let Some(hello) = &link.hello {
+                let tag = Announce::tag_of(&hello.nonce, id);
+                link.tags.insert(tag, group);
+                if let Some(announce) = link.announced.get(&tag).cloned() {
+                    // It counted against the limits when it came.
+                    let _within_limits = self.take_announce(link_id, announce)?;
+                }
+            }
+            self.wake_link(link_id);
+            self.wake(peer, group);
+        }
+        Ok(())
+    }
+
+    /// Takes the peer's HELLO.
+    pub(super) fn take_hello(&mut self, id: LinkId, hello: Hello) -> Taken {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
+        if let Some(known) = &link.hello {
+            return Ok(if *known == hello { Ok(()) } else { Err(Rule::SecondHello) });
+        }
+        if hello.major != limits::MAJOR {
+            return Ok(Err(Rule::Version { found: hello.major, ours: limits::MAJOR }));
+        }
+        let their_frame = usize::try_from(hello.max_frame).unwrap_or(usize::MAX);
+        if their_frame < limits::MIN_MAX_FRAME {
+            return Ok(Err(Rule::BadHello("frames of less than 256 bytes hold no records")));
+        }
+        link.max_frame = link.max_frame.min(their_frame);
+        link.max_offers = usize::try_from(hello.max_offers.min(self.config.max_offers)).unwrap_or(0);
+        let (nonce, install) = (hello.nonce, hello.install);
+        link.hello = Some(hello);
+        let peer_num = link.peer;
+        let Some(peer) = self.peers.get_mut(&peer_num) else { return Ok(Ok(())) };
+        if peer.install != Some(install) {
+            // A new store at the other end: what it held, and what its positions meant, is void.
+            let known = peer.install.replace(install).is_some();
+            let id = peer.id;
+            if known {
+                for (&group, pair) in &mut peer.groups {
+                    pair.has.clear();
+                    pair.got.clear();
+                    pair.mark = 0;
+                    pair.mark_chain = 0;
+                    self.changed_pairs.insert((peer_num, group));
+                }
+            }
+            self.store.put_peer(&PeerRow { num: peer_num, id, install: Some(install) })?;
+            self.dirty = true;
+        }
+        let peer_id = peer.id;
+        let visible: Vec<GroupNum> = peer
+            .groups
+            .iter()
+            .filter(|(_, pair)| pair.visibility != Visibility::Invisible)
+            .map(|(&group, _)| group)
+            .collect();
+        if let Some(link) = self.links.get_mut(&id) {
+            for group in visible {
+                if let Some(state) = self.groups.get(&group) {
+                    link.tags.insert(Announce::tag_of(&nonce, state.id), group);
+                }
+            }
+        }
+        self.events.push_back(Event::LinkReady { link: id, peer: peer_id });
+        self.wake_link(id);
+        Ok(Ok(()))
+    }
+
+    /// Takes an ANNOUNCE: the peer's side of the sharing, and what it holds of our log, which replaces what we
+    /// believed about that.
+    pub(super) fn take_announce(&mut self, id: LinkId, announce: Announce) -> Taken {
+        let now = self.now;
+        let limit = self.config.max_announces;
+        let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
+        if link.theirs.len() >= limit && !link.theirs.contains_key(&announce.number) {
+            return Ok(Err(Rule::TooManyAnnounces(limit)));
+        }
+        let group = link.tags.get(&announce.tag).copied();
+        link.theirs.insert(announce.number, group);
+        let mut kept = announce.clone();
+        if kept.held.len() > MAX_KEPT_SPANS {
+            kept.held.clear();
+        }
+        link.announced.insert(announce.tag, kept);
+        let Some(group) = group else { return Ok(Ok(())) };
+        let peer = link.peer;
+        let Some(head) = self.groups.get(&group).map(|g| g.head) else { return Ok(Ok(())) };
+        let agreed = self.log_agrees(group, &announce)?;
+        let Some(pair) = self.pair_mut(peer, group) else { return Ok(Ok(())) };
+        if announce.reset {
+            pair.got.clear();
+            pair.mark = 0;
+            pair.mark_chain = 0;
+            pair.session.acks.clear();
+        }
+        pair.session.theirs = Some(announce.visibility);
+        pair.has = if agreed {
+            let mut has: SpanSet = announce.held.into_iter().collect();
+            has.truncate(announce.mark.min(head));
+            has
+        } else {
+            SpanSet::new()
+        };
+        pair.session.next = 1;
+        pair.session.again.clear();
+        let refused = if announce.visibility == Visibility::Invisible {
+            // What was under way when the peer left the group was refused there.
+            std::mem::take(&mut pair.session.in_flight)
+        } else {
+            std::collections::BTreeMap::new()
+        };
+        pair.has_grew = true;
+        self.grown_pairs.insert((peer, group));
+        self.changed_pairs.insert((peer, group));
+        for sent in refused.values() {
+            self.release(sent);
+        }
+        if !agreed {
+            // What the peer holds of our log is not what stands in it: our store went back in time.
+            if let Some(link) = self.links.get_mut(&id) {
+                link.ours.entry(group).and_modify(|name| name.reset = true).or_insert(OurName {
+                    number: 0,
+                    reset: true,
+                    usable: false,
+                });
+                link.announce_due.insert(group);
+            }
+        }
+        self.note_behind(peer, group, now);
+        self.add_source_to_wants(peer, group);
+        self.wake(peer, group);
+        Ok(Ok(()))
+    }
+
+    /// Whether a peer's memory of our log is of the log that we have.
+    fn log_agrees(&self, group: GroupNum, announce: &Announce) -> Result<bool, EngineError> {
+        if announce.mark == 0 {
+            return Ok(true);
+        }
+        let row = self.store.at(group, announce.mark)?;
+        Ok(row.is_some_and(|row| row.chain == announce.mark_chain))
+    }
+}

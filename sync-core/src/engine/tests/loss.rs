@@ -1,0 +1,84 @@
+//! Links that lose, repeat and reorder.
+
+use super::net::{Faults, Net};
+
+fn faults(loss: f64) -> Faults {
+    Faults { loss, duplication: 0.1, delay_ms: (5, 60) }
+}
+
+fn converges(loss: f64, seed: u64) {
+    let mut net = Net::new(2, seed);
+    let group = net.group("g", true);
+    net.connect_lossy(0, 1, faults(loss));
+    for n in 0..100 {
+        net.publish(n % 2, group, &format!("message {n} of a talk over a bad line"));
+        net.run(20);
+    }
+    net.run(24 * 3_600_000);
+    net.assert_converged(group, 100);
+    net.assert_silent();
+}
+
+#[test]
+fn no_loss() {
+    (0..5).for_each(|seed| converges(0.0, seed));
+}
+
+#[test]
+fn ten_percent() {
+    (0..5).for_each(|seed| converges(0.1, seed));
+}
+
+#[test]
+fn half() {
+    (0..5).for_each(|seed| converges(0.5, seed));
+}
+
+#[test]
+fn nine_tenths() {
+    (0..3).for_each(|seed| converges(0.9, seed));
+}
+
+#[test]
+fn a_body_crosses_no_more_often_than_it_must() {
+    for (p, limit) in [(0.0, 1.0), (0.1, 1.05), (0.3, 1.05), (0.5, 1.05), (0.9, 1.2)] {
+        let (mut sends, mut messages) = (0, 0);
+        for seed in 0..10 {
+            let mut net = Net::new(2, 100 + seed);
+            let group = net.group("g", false);
+            net.connect_lossy(0, 1, Faults { loss: p, duplication: 0.0, delay_ms: (20, 20) });
+            net.run(10_000);
+            for n in 0..200 {
+                net.publish(0, group, &format!("message {n} {}", "z".repeat(190)));
+                net.run(7);
+            }
+            net.run(24 * 3_600_000);
+            net.assert_converged(group, 200);
+            sends += net.messages_sent();
+            messages += 200;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let per_message = sends as f64 / messages as f64;
+        // The mean of 2,000 draws strays by some percent; the limit is on the protocol, not on luck.
+        let luck = 3.0 * (p / 2000.0_f64).sqrt() / (1.0 - p);
+        assert!(per_message <= limit / (1.0 - p) + luck, "p = {p}: {per_message} sends per message");
+    }
+}
+
+#[test]
+fn a_ring_of_bad_links_converges() {
+    for seed in 0..3 {
+        let mut net = Net::new(5, seed);
+        let group = net.group("g", true);
+        for n in 0..5 {
+            net.connect_lossy(n, (n + 1) % 5, faults(0.5));
+        }
+        for n in 0..60 {
+            net.publish(n % 5, group, &format!("message {n}"));
+            net.run(50);
+        }
+        net.run(24 * 3_600_000);
+        net.assert_converged(group, 60);
+        net.assert_silent();
+    }
+}

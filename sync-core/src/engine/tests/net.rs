@@ -1,0 +1,288 @@
+//! A network of engines, links and one clock; everything follows from a seed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId, Visibility};
+use rand::{RngExt as _, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use crate::engine::{Engine, LinkId};
+use crate::store::{MemoryStore, check};
+use crate::{Config, Draft, Entry, Event, LinkProfile, Time, Verdict};
+
+/// What a lossy link does to frames. Delays are drawn between the two, in ms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Faults {
+    pub(super) loss: f64,
+    pub(super) duplication: f64,
+    pub(super) delay_ms: (u64, u64),
+}
+
+pub(super) const CLEAN: Faults = Faults { loss: 0.0, duplication: 0.0, delay_ms: (10, 10) };
+
+pub(super) struct Wire {
+    pub(super) ends: [(usize, LinkId); 2],
+    faults: Faults,
+    profile: LinkProfile,
+}
+
+pub(super) struct Net {
+    pub(super) engines: Vec<Engine<MemoryStore>>,
+    pub(super) config: Config,
+    pub(super) now: Time,
+    rng: ChaCha12Rng,
+    pub(super) wires: Vec<Option<Wire>>,
+    /// (when, order, to, link, frame)
+    flying: BTreeMap<(Time, u64), (usize, LinkId, Bytes)>,
+    counter: u64,
+    pub(super) frames: u64,
+    /// Ids as each node delivered them, by group.
+    pub(super) delivered: Vec<BTreeMap<GroupId, Vec<MessageId>>>,
+    pub(super) events: Vec<Vec<Event>>,
+    /// What each node's clients say of messages; `None`: no client.
+    pub(super) judge: fn(&hedgerow_proto::Message) -> Verdict,
+}
+
+pub(super) fn peer(n: usize) -> PeerId {
+    PeerId::from_bytes([u8::try_from(n + 1).unwrap(); 32])
+}
+
+pub(super) fn descriptor(name: &str) -> GroupDescriptor {
+    GroupDescriptor::new("org.example.test", 0, name.into()).unwrap()
+}
+
+impl Net {
+    pub(super) fn new(count: usize, seed: u64) -> Self {
+        Self::with(count, seed, Config::default())
+    }
+
+    pub(super) fn with(count: usize, seed: u64, config: Config) -> Self {
+        let now = Time(1_700_000_000_000);
+        let engines = (0..count).map(|n| open(MemoryStore::new(), &config, n, seed, now)).collect();
+        Self {
+            engines,
+            config,
+            now,
+            rng: ChaCha12Rng::seed_from_u64(seed),
+            wires: Vec::new(),
+            flying: BTreeMap::new(),
+            counter: 0,
+            frames: 0,
+            delivered: vec![BTreeMap::new(); count],
+            events: vec![Vec::new(); count],
+            judge: |_| Verdict::Valid,
+        }
+    }
+
+    /// A group that every node has and shares with every other.
+    pub(super) fn group(&mut self, name: &str, judged: bool) -> GroupId {
+        let count = self.engines.len();
+        let id = descriptor(name).id();
+        for n in 0..count {
+            self.engines[n].add_group(&descriptor(name), judged).unwrap();
+            for other in (0..count).filter(|other| *other != n) {
+                self.engines[n].set_visibility(peer(other), id, Visibility::Shared).unwrap();
+            }
+        }
+        id
+    }
+
+    pub(super) fn publish(&mut self, n: usize, group: GroupId, body: &str) -> MessageId {
+        let deps = self.engines[n].heads(group, 16).unwrap();
+        self.publish_after(n, group, body, deps)
+    }
+
+    pub(super) fn publish_after(
+        &mut self,
+        n: usize,
+        group: GroupId,
+        body: &str,
+        deps: Vec<MessageId>,
+    ) -> MessageId {
+        let timestamp_ms = self.now.as_timestamp_ms();
+        let draft = Draft { timestamp_ms, deps, body: Bytes::copy_from_slice(body.as_bytes()) };
+        let id = self.engines[n].publish(group, draft, self.now).unwrap();
+        self.drain(n);
+        id
+    }
+
+    pub(super) fn connect(&mut self, a: usize, b: usize) -> usize {
+        self.connect_with(a, b, LinkProfile::reliable(), CLEAN)
+    }
+
+    pub(super) fn connect_lossy(&mut self, a: usize, b: usize, faults: Faults) -> usize {
+        self.connect_with(a, b, LinkProfile::lossy(1200), faults)
+    }
+
+    pub(super) fn connect_with(&mut self, a: usize, b: usize, profile: LinkProfile, faults: Faults) -> usize {
+        let to_b = self.engines[a].link_up(peer(b), profile.clone(), self.now).unwrap();
+        let to_a = self.engines[b].link_up(peer(a), profile.clone(), self.now).unwrap();
+        self.wires.push(Some(Wire { ends: [(a, to_b), (b, to_a)], faults, profile }));
+        self.wires.len() - 1
+    }
+
+    pub(super) fn disconnect(&mut self, wire: usize) {
+        if let Some(wire) = self.wires[wire].take() {
+            for (n, link) in wire.ends {
+                self.engines[n].link_down(link, self.now);
+                self.flying.retain(|_, (to, at, _)| (*to, *at) != (n, link));
+            }
+        }
+    }
+
+    /// Takes events, gives verdicts, and notes what was delivered.
+    pub(super) fn drain(&mut self, n: usize) {
+        while let Some(event) = self.engines[n].poll_event().unwrap() {
+            match &event {
+                Event::Validate { id, message } => {
+                    let verdict = (self.judge)(message);
+                    self.engines[n].judge(*id, verdict, self.now).unwrap();
+                }
+                Event::Delivered { group, first, last } => {
+                    for position in *first..=*last {
+                        let entry = self.engines[n].entry(*group, position).unwrap().unwrap();
+                        self.delivered[n].entry(*group).or_default().push(entry.id);
+                    }
+                }
+                _ => {}
+            }
+            if !matches!(event, Event::Validate { .. } | Event::Delivered { .. } | Event::PeerHas { .. }) {
+                self.events[n].push(event);
+            }
+        }
+    }
+
+    /// Puts every frame that is ready on its wire.
+    pub(super) fn pump(&mut self) {
+        for n in 0..self.engines.len() {
+            self.drain(n);
+            let mut links = VecDeque::new();
+            while let Some(link) = self.engines[n].poll_link() {
+                // Links without a wire belong to peers made by hand.
+                if self.wires.iter().flatten().any(|wire| wire.ends.contains(&(n, link))) {
+                    links.push_back(link);
+                }
+            }
+            for link in links {
+                while let Some(frame) = self.engines[n].poll_transmit(link, self.now, usize::MAX).unwrap() {
+                    self.fly(n, link, frame);
+                }
+            }
+        }
+    }
+
+    fn fly(&mut self, from: usize, link: LinkId, frame: Bytes) {
+        self.frames += 1;
+        let Some(wire) = self.wires.iter().flatten().find(|wire| wire.ends.contains(&(from, link))) else {
+            return;
+        };
+        let to = if wire.ends[0] == (from, link) { wire.ends[1] } else { wire.ends[0] };
+        let Faults { loss, duplication, delay_ms } = wire.faults;
+        assert!(frame.len() <= wire.profile.max_frame, "{} bytes", frame.len());
+        let copies = if self.rng.random_bool(loss) {
+            0
+        } else if self.rng.random_bool(duplication) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let delay = self.rng.random_range(delay_ms.0..=delay_ms.1);
+            self.counter += 1;
+            self.flying.insert((self.now + delay, self.counter), (to.0, to.1, frame.clone()));
+        }
+    }
+
+    /// When something happens next.
+    fn next(&self) -> Option<Time> {
+        let timers = self.engines.iter().filter_map(Engine::poll_timeout).min();
+        let frame = self.flying.first_key_value().map(|(&(at, _), _)| at);
+        [timers, frame].into_iter().flatten().min()
+    }
+
+    /// Lets time pass for at most `ms`, until nothing is left to happen; whether it came to rest.
+    pub(super) fn run(&mut self, ms: u64) -> bool {
+        let end = self.now + ms;
+        self.pump();
+        while let Some(at) = self.next() {
+            if at > end {
+                self.now = end;
+                return false;
+            }
+            self.now = self.now.max(at);
+            while let Some(entry) = self.flying.first_entry()
+                && entry.key().0 <= self.now
+            {
+                let (n, link, frame) = entry.remove();
+                self.engines[n].receive(link, frame, self.now).unwrap();
+            }
+            for engine in &mut self.engines {
+                engine.handle_timeout(self.now).unwrap();
+            }
+            self.pump();
+        }
+        true
+    }
+
+    /// Stops a node as a crash does, and opens it again; its links are gone.
+    pub(super) fn restart(&mut self, n: usize, seed: u64) {
+        for wire in 0..self.wires.len() {
+            if self.wires[wire].as_ref().is_some_and(|wire| wire.ends.iter().any(|(end, _)| *end == n)) {
+                self.disconnect(wire);
+            }
+        }
+        let blank = open(MemoryStore::new(), &self.config, n, seed, self.now);
+        let mut store = std::mem::replace(&mut self.engines[n], blank).into_store();
+        store.crash();
+        self.engines[n] = open(store, &self.config, n, seed, self.now);
+    }
+
+    pub(super) fn log(&self, n: usize, group: GroupId) -> Vec<Entry> {
+        self.engines[n].log(group, 0, usize::MAX, usize::MAX).unwrap()
+    }
+
+    pub(super) fn canonical(&self, n: usize, group: GroupId) -> Vec<MessageId> {
+        let page =
+            self.engines[n].page(group, None, crate::store::Direction::Forward, usize::MAX >> 1).unwrap();
+        page.into_iter().map(|entry| entry.id).collect()
+    }
+
+    pub(super) fn bodies(&self, n: usize, group: GroupId) -> Vec<String> {
+        let body = |entry: Entry| String::from_utf8(entry.body.unwrap().to_vec()).unwrap();
+        self.log(n, group).into_iter().map(body).collect()
+    }
+
+    /// Every store is sound, all nodes have the same messages in the same canonical order, and what each node was
+    /// told is its log.
+    pub(super) fn assert_converged(&self, group: GroupId, count: usize) {
+        for n in 0..self.engines.len() {
+            let report = check(self.engines[n].store()).unwrap();
+            assert!(report.problems.is_empty(), "node {n}: {:?}", report.problems);
+            let canonical = self.canonical(n, group);
+            assert_eq!(canonical.len(), count, "node {n}");
+            assert_eq!(canonical, self.canonical(0, group), "node {n}");
+            let log: Vec<MessageId> = self.log(n, group).into_iter().map(|entry| entry.id).collect();
+            assert_eq!(self.delivered[n].get(&group), Some(&log), "node {n}");
+        }
+    }
+
+    /// For an hour, not one frame.
+    pub(super) fn assert_silent(&mut self) {
+        self.run(60_000);
+        let before = self.frames;
+        self.run(3_600_000);
+        assert_eq!(self.frames - before, 0, "frames in a settled hour");
+    }
+
+    /// MESSAGE records made by all nodes.
+    pub(super) fn messages_sent(&self) -> u64 {
+        self.engines.iter().map(|engine| engine.traffic().messages_out).sum()
+    }
+}
+
+fn open(store: MemoryStore, config: &Config, n: usize, seed: u64, now: Time) -> Engine<MemoryStore> {
+    let mut bytes = [u8::try_from(n).unwrap(); 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    Engine::open(store, config.clone(), bytes, now).unwrap()
+}

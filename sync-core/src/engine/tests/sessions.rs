@@ -1,0 +1,277 @@
+//! Two and more engines over links that come and go.
+
+use hedgerow_proto::Visibility;
+
+use super::net::{CLEAN, Net, descriptor, peer};
+use crate::{Event, LinkProfile, PushPolicy};
+
+#[test]
+fn two_talk() {
+    let mut net = Net::new(2, 1);
+    let group = net.group("g", true);
+    net.publish(0, group, "before");
+    net.connect(0, 1);
+    assert!(net.run(10_000) || net.engines[0].poll_timeout().is_none());
+    net.publish(1, group, "answer");
+    net.publish(0, group, "more");
+    net.run(10_000);
+    net.assert_converged(group, 3);
+    net.assert_silent();
+    assert_eq!(net.messages_sent(), 3, "each body crossed once");
+}
+
+#[test]
+fn a_relay_passes_messages_on() {
+    let mut net = Net::new(3, 2);
+    let group = net.group("g", true);
+    net.connect(0, 1);
+    net.connect(1, 2);
+    for n in 0..20 {
+        net.publish(n % 3, group, &format!("message {n}"));
+        net.run(5);
+    }
+    net.run(60_000);
+    net.assert_converged(group, 20);
+    net.assert_silent();
+}
+
+#[test]
+fn a_full_mesh_sends_each_body_once_to_each() {
+    let mut net = Net::new(20, 3);
+    let group = net.group("g", false);
+    for a in 0..20 {
+        for b in a + 1..20 {
+            net.connect(a, b);
+        }
+    }
+    net.run(1_000);
+    net.publish(7, group, "to all");
+    net.run(10_000);
+    net.assert_converged(group, 1);
+    assert_eq!(net.messages_sent(), 19);
+    net.assert_silent();
+}
+
+#[test]
+fn what_is_settled_stays_settled_over_contacts() {
+    let mut net = Net::new(2, 4);
+    let group = net.group("g", true);
+    for n in 0..100 {
+        net.publish(n % 2, group, &format!("message {n}"));
+    }
+    let wire = net.connect(0, 1);
+    net.run(60_000);
+    net.assert_converged(group, 100);
+    net.disconnect(wire);
+    let (sent, before) = (net.messages_sent(), net.frames);
+    let offers: u64 = net.engines.iter().map(|e| e.traffic().offers_out).sum();
+    net.connect(0, 1);
+    net.run(60_000);
+    assert_eq!(net.messages_sent(), sent);
+    assert_eq!(net.engines.iter().map(|e| e.traffic().offers_out).sum::<u64>(), offers);
+    assert_eq!(net.frames - before, 2, "one frame each way");
+}
+
+#[test]
+fn a_link_that_dies_at_any_moment_costs_nothing() {
+    for cut in 0..60 {
+        let mut net = Net::new(2, 5);
+        let group = net.group("g", true);
+        for n in 0..50 {
+            net.publish(n % 2, group, &format!("message {n} {}", "x".repeat(2000)));
+        }
+        let mut wire = net.connect(0, 1);
+        for _ in 0..cut % 7 + 1 {
+            net.run(cut);
+            net.disconnect(wire);
+            wire = net.connect(0, 1);
+        }
+        net.run(60_000);
+        net.assert_converged(group, 50);
+        net.assert_silent();
+    }
+}
+
+#[test]
+fn a_crash_at_any_moment_loses_nothing() {
+    for cut in 0..60 {
+        let mut net = Net::new(2, 6);
+        let group = net.group("g", true);
+        for n in 0..50 {
+            net.publish(n % 2, group, &format!("message {n} {}", "x".repeat(2000)));
+        }
+        net.connect(0, 1);
+        net.run(cut);
+        net.restart(usize::try_from(cut % 2).unwrap(), cut);
+        net.connect(0, 1);
+        net.run(60_000);
+        net.assert_converged(group, 50);
+        net.assert_silent();
+    }
+}
+
+#[test]
+fn offers_come_first_where_the_link_says_so() {
+    let mut net = Net::new(2, 7);
+    let group = net.group("g", false);
+    for n in 0..2_000 {
+        net.publish(0, group, &format!("message {n}"));
+    }
+    let profile = LinkProfile { push: PushPolicy::OfferFirst, ..LinkProfile::reliable() };
+    net.connect_with(0, 1, profile, CLEAN);
+    // Four windows of 512 offers, each a round trip of 20 ms and a half for the bodies: no timer is waited for.
+    net.run(400);
+    net.assert_converged(group, 2_000);
+    assert_eq!(net.messages_sent(), 2_000);
+    assert_eq!(net.engines[0].traffic().offers_out, 2_000);
+}
+
+#[test]
+fn visibility_is_kept() {
+    let mut net = Net::new(2, 8);
+    let group = net.group("g", false);
+    net.engines[1].set_visibility(peer(0), group, Visibility::Invisible).unwrap();
+    net.publish(0, group, "for your eyes");
+    net.connect(0, 1);
+    net.run(10_000);
+    assert_eq!(net.bodies(1, group).len(), 0);
+    assert_eq!(net.messages_sent(), 0, "who did not announce the group is not sent its messages");
+    // Visible takes and does not give.
+    net.publish(1, group, "mine");
+    net.engines[1].set_visibility(peer(0), group, Visibility::Visible).unwrap();
+    net.run(10_000);
+    assert_eq!(net.bodies(1, group).len(), 2);
+    assert_eq!(net.bodies(0, group).len(), 1);
+    net.engines[1].set_visibility(peer(0), group, Visibility::Shared).unwrap();
+    net.run(10_000);
+    net.assert_converged(group, 2);
+    net.assert_silent();
+}
+
+#[test]
+fn a_group_joined_later_is_caught_up_on_the_running_link() {
+    let mut net = Net::new(2, 9);
+    let group = descriptor("late").id();
+    net.engines[0].add_group(&descriptor("late"), false).unwrap();
+    net.engines[0].set_visibility(peer(1), group, Visibility::Shared).unwrap();
+    net.connect(0, 1);
+    net.publish(0, group, "early bird");
+    net.run(1_000);
+    net.engines[1].add_group(&descriptor("late"), false).unwrap();
+    net.engines[1].set_visibility(peer(0), group, Visibility::Shared).unwrap();
+    net.run(1_000);
+    net.assert_converged(group, 1);
+}
+
+#[test]
+fn a_group_can_be_left_and_joined_again() {
+    let mut net = Net::new(2, 10);
+    let group = net.group("g", false);
+    net.connect(0, 1);
+    net.publish(0, group, "one");
+    net.run(1_000);
+    net.engines[1].remove_group(group).unwrap();
+    net.publish(0, group, "two");
+    net.run(1_000);
+    net.delivered[1].clear();
+    net.engines[1].add_group(&descriptor("g"), false).unwrap();
+    net.engines[1].set_visibility(peer(0), group, Visibility::Shared).unwrap();
+    net.run(1_000);
+    net.assert_converged(group, 2);
+    net.assert_silent();
+}
+
+#[test]
+fn a_lost_store_gets_everything_back() {
+    let mut net = Net::new(2, 11);
+    let group = net.group("g", true);
+    for n in 0..40 {
+        net.publish(n % 2, group, &format!("message {n}"));
+    }
+    let wire = net.connect(0, 1);
+    net.run(10_000);
+    net.disconnect(wire);
+    net.engines[1] =
+        crate::Engine::open(crate::MemoryStore::new(), net.config.clone(), [9; 32], net.now).unwrap();
+    net.delivered[1].clear();
+    net.group("g", true);
+    net.connect(0, 1);
+    net.run(10_000);
+    net.assert_converged(group, 40);
+    net.assert_silent();
+}
+
+#[test]
+fn a_store_that_went_back_in_time_neither_loses_nor_hides_anything() {
+    // The other side's memory of node 0's log is of positions that now mean something else.
+    for more in [0, 5, 30] {
+        let mut net = Net::new(2, 12);
+        let group = net.group("g", true);
+        for n in 0..20 {
+            net.publish(n % 2, group, &format!("message {n}"));
+        }
+        let wire = net.connect(0, 1);
+        net.run(10_000);
+        net.disconnect(wire);
+        let backup = net.engines[0].store().clone();
+        let delivered = net.delivered[0].clone();
+        let wire = net.connect(0, 1);
+        for n in 20..40 {
+            net.publish(n % 2, group, &format!("message {n}"));
+            net.run(5);
+        }
+        net.run(10_000);
+        net.assert_converged(group, 40);
+        net.disconnect(wire);
+        net.engines[0] = crate::Engine::open(backup, net.config.clone(), [9; 32], net.now).unwrap();
+        net.delivered[0] = delivered;
+        for n in 0..more {
+            net.publish(0, group, &format!("after the backup {n}"));
+        }
+        net.connect(0, 1);
+        net.run(60_000);
+        net.assert_converged(group, 40 + more);
+        net.assert_silent();
+    }
+}
+
+#[test]
+fn ephemeral_messages_are_sent_once_and_never_stored() {
+    let mut net = Net::new(2, 13);
+    let group = net.group("g", true);
+    net.engines[0].publish_ephemeral(group, "nobody is there".into(), net.now).unwrap();
+    net.connect(0, 1);
+    net.run(1_000);
+    net.engines[0].publish_ephemeral(group, "typing".into(), net.now).unwrap();
+    net.run(1_000);
+    let heard =
+        net.events[1].iter().filter(|e| matches!(e, Event::Ephemeral { body, .. } if body == "typing"));
+    assert_eq!(heard.count(), 1);
+    let any = net.events[1].iter().filter(|e| matches!(e, Event::Ephemeral { .. }));
+    assert_eq!(any.count(), 1);
+    net.assert_converged_empty(group);
+    net.assert_silent();
+}
+
+#[test]
+fn transports_can_be_swapped_in_mid_conversation() {
+    let mut net = Net::new(2, 14);
+    let group = net.group("g", true);
+    for n in 0..200 {
+        net.publish(n % 2, group, &format!("message {n} {}", "y".repeat(500)));
+    }
+    let first = net.connect(0, 1);
+    net.run(25);
+    net.connect_lossy(0, 1, CLEAN);
+    net.run(15);
+    net.disconnect(first);
+    net.run(60_000);
+    net.assert_converged(group, 200);
+    net.assert_silent();
+}
+
+impl Net {
+    fn assert_converged_empty(&self, group: hedgerow_proto::GroupId) {
+        assert!(self.engines.iter().all(|engine| engine.group(group).unwrap().head == 0));
+    }
+}

@@ -1,0 +1,321 @@
+//! What we lack and know of: offered by peers, or awaited as a dependency. Each message is asked of one peer at a
+//! time; the next is asked on UNAVAILABLE, on a timeout, or when the link goes down.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hedgerow_proto::{MessageId, Visibility};
+
+use super::{Engine, Timer};
+use crate::error::EngineError;
+use crate::event::{Event, Missing};
+use crate::store::{GroupNum, PeerNum, Store};
+use crate::time::Time;
+
+/// Everything that is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    map: BTreeMap<MessageId, Want>,
+}
+
+#[derive(Debug)]
+struct Want {
+    group: GroupNum,
+    since: Time,
+    /// A held message depends on it.
+    needed: bool,
+    /// Who may have it, best first, with their position where they offered it.
+    sources: VecDeque<(PeerNum, Option<u64>)>,
+    asked: Option<PeerNum>,
+    /// Nobody is asked before.
+    not_before: Time,
+    timer: Option<Time>,
+    reported: bool,
+}
+
+impl Wants {
+    /// Whether `peer` is the one that was asked.
+    pub(super) fn is_asked(&self, id: &MessageId, peer: PeerNum) -> bool {
+        self.map.get(id).is_some_and(|want| want.asked == Some(peer))
+    }
+
+    pub(super) fn of_group(&self, group: GroupNum) -> Vec<MessageId> {
+        self.map.iter().filter(|(_, want)| want.group == group).map(|(&id, _)| id).collect()
+    }
+
+    pub(super) fn missing(&self, group: GroupNum) -> Vec<Missing> {
+        let needed = self.map.iter().filter(|(_, want)| want.group == group && want.needed);
+        needed.map(|(&id, want)| Missing { id, since: want.since }).collect()
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// A held message depends on one that is not: ask for it, first whoever sent the message.
+    pub(super) fn await_dependency(&mut self, id: MessageId, group: GroupNum, origin: PeerNum) {
+        // On a lossy link it is probably just late.
+        let links = self.peers.get(&origin).into_iter().flat_map(|peer| &peer.links);
+        let patience =
+            links.filter_map(|link| self.links.get(link)?.lossy.as_ref()).map(|l| l.patience_ms()).max();
+        let not_before = self.now + patience.unwrap_or(0);
+        self.want_dependency(id, group, Some(origin), self.now, not_before);
+    }
+
+    pub(super) fn want_dependency(
+        &mut self,
+        id: MessageId,
+        group: GroupNum,
+        first: Option<PeerNum>,
+        since: Time,
+        not_before: Time,
+    ) {
+        let sharing = self.groups.get(&group).map(|g| g.peers.iter().copied().collect::<Vec<_>>());
+        let sharing = sharing.unwrap_or_default().into_iter().filter(|&peer| self.may_serve(peer, group));
+        let sources: Vec<PeerNum> = first.into_iter().chain(sharing).collect();
+        let want = self.want_mut(id, group, since, not_before);
+        if !want.needed {
+            want.needed = true;
+            want.since = since;
+        }
+        for peer in sources {
+            if !want.sources.iter().any(|(known, _)| *known == peer) {
+                want.sources.push_back((peer, None));
+            }
+        }
+        self.dispatch(id);
+    }
+
+    fn want_mut(&mut self, id: MessageId, group: GroupNum, since: Time, not_before: Time) -> &mut Want {
+        self.wants.map.entry(id).or_insert_with(|| Want {
+            group,
+            since,
+            needed: false,
+            sources: VecDeque::new(),
+            asked: None,
+            not_before,
+            timer: None,
+            reported: false,
+        })
+    }
+
+    /// A peer offers a message that we lack.
+    pub(super) fn want_offered(
+        &mut self,
+        id: MessageId,
+        group: GroupNum,
+        peer: PeerNum,
+        theirs: u64,
+        not_before: Time,
+    ) {
+        let now = self.now;
+        let want = self.want_mut(id, group, now, not_before);
+        want.sources.retain(|(known, _)| *known != peer);
+        want.sources.push_back((peer, Some(theirs)));
+        self.dispatch(id);
+    }
+
+    /// Whether a peer is at hand and sends us messages of a group.
+    fn may_serve(&self, peer: PeerNum, group: GroupNum) -> bool {
+        let Some(state) = self.peers.get(&peer) else { return false };
+        let pair = state.groups.get(&group);
+        !state.links.is_empty()
+            && pair.is_some_and(|pair| {
+                pair.visibility != Visibility::Invisible && pair.session.theirs == Some(Visibility::Shared)
+            })
+    }
+
+    /// Asks the best source, if nobody was asked yet.
+    fn dispatch(&mut self, id: MessageId) {
+        let Some(want) = self.wants.map.get(&id) else { return };
+        let (group, asked, needed) = (want.group, want.asked, want.needed);
+        let (not_before, report_at) = (want.not_before, want.since + self.config.missing_report_ms);
+        let report_at = (needed && !want.reported).then_some(report_at);
+        if asked.is_some() {
+            return;
+        }
+        if not_before > self.now {
+            self.set_want_timer(id, Some(not_before.min(report_at.unwrap_or(not_before))));
+            return;
+        }
+        let best = want.sources.iter().copied().find(|&(peer, _)| {
+            let room = self.peers.get(&peer).is_some_and(|state| state.requested < self.config.max_requests);
+            room && self.may_serve(peer, group)
+        });
+        let Some((peer, theirs)) = best else {
+            self.set_want_timer(id, report_at);
+            return;
+        };
+        if let Some(want) = self.wants.map.get_mut(&id) {
+            want.asked = Some(peer);
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.requested += 1;
+            if let Some(pair) = state.groups.get_mut(&group) {
+                pair.session.to_request.push_back((id, theirs));
+            }
+        }
+        let deadline = self.now + self.config.request_timeout_ms;
+        self.set_want_timer(id, Some(report_at.map_or(deadline, |at| at.min(deadline))));
+        self.wake(peer, group);
+    }
+
+    fn set_want_timer(&mut self, id: MessageId, at: Option<Time>) {
+        let Some(want) = self.wants.map.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut want.timer, at);
+        if before != at {
+            before.map(|before| self.timers.remove(&(before, Timer::Want(id))));
+            at.map(|at| self.timers.insert((at, Timer::Want(id))));
+        }
+    }
+
+    /// A request was not answered in time, a wait is over, or a gap is to be reported.
+    pub(super) fn want_timeout(&mut self, id: MessageId, now: Time) -> Result<(), EngineError> {
+        let report_ms = self.config.missing_report_ms;
+        let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
+        want.timer = None;
+        let group_num = want.group;
+        if want.needed && !want.reported && now >= want.since + report_ms {
+            want.reported = true;
+            let since = want.since;
+            if let Some(group) = self.groups.get(&group_num) {
+                self.events.push_back(Event::Missing { group: group.id, id, since });
+            }
+        }
+        let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
+        if let Some(peer) = want.asked.take() {
+            // Whoever did not answer is asked again after everybody else.
+            if let Some(at) = want.sources.iter().position(|(source, _)| *source == peer)
+                && let Some(source) = want.sources.remove(at)
+            {
+                want.sources.push_back(source);
+            }
+            self.answered(peer, group_num, &id);
+        }
+        self.dispatch(id);
+        Ok(())
+    }
+
+    /// A peer says that it does not have what we asked it for, or offered.
+    pub(super) fn want_refused(&mut self, id: MessageId, peer: PeerNum) {
+        let Some(want) = self.wants.map.get_mut(&id) else { return };
+        let group = want.group;
+        want.sources.retain(|(source, _)| *source != peer);
+        if want.asked == Some(peer) {
+            want.asked = None;
+            self.answered(peer, group, &id);
+        }
+        self.drop_if_idle(&id);
+        self.dispatch(id);
+    }
+
+    /// A request to a peer is over, one way or another.
+    fn answered(&mut self, peer: PeerNum, group: GroupNum, id: &MessageId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.requested = state.requested.saturating_sub(1);
+        if let Some(pair) = state.groups.get_mut(&group) {
+            pair.session.to_request.retain(|(queued, _)| queued != id);
+        }
+        if state.requested * 2 == self.config.max_requests {
+            self.fill_requests(peer);
+        }
+    }
+
+    /// There is room again for requests to a peer.
+    fn fill_requests(&mut self, peer: PeerNum) {
+        let waiting: Vec<MessageId> = self
+            .wants
+            .map
+            .iter()
+            .filter(|(_, want)| {
+                want.asked.is_none() && want.sources.iter().any(|(source, _)| *source == peer)
+            })
+            .map(|(&id, _)| id)
+            .take(self.config.max_requests)
+            .collect();
+        for id in waiting {
+            self.dispatch(id);
+        }
+    }
+
+    /// The message has come: nobody is asked any more. Returns who else offered it, with their positions.
+    pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, u64)> {
+        self.set_want_timer(*id, None);
+        let Some(want) = self.wants.map.remove(id) else { return Vec::new() };
+        if let Some(peer) = want.asked {
+            self.answered(peer, want.group, id);
+        }
+        want.sources.into_iter().filter_map(|(peer, theirs)| Some((peer, theirs?))).collect()
+    }
+
+    /// Nothing held depends on the message any more; who offered it still does.
+    pub(super) fn forget_want(&mut self, id: &MessageId) {
+        if let Some(want) = self.wants.map.get_mut(id) {
+            want.needed = false;
+            want.sources.retain(|(_, theirs)| theirs.is_some());
+        }
+        self.drop_if_idle(id);
+    }
+
+    fn drop_if_idle(&mut self, id: &MessageId) {
+        if self.wants.map.get(id).is_some_and(|want| !want.needed && want.sources.is_empty()) {
+            self.take_want(id);
+        }
+    }
+
+    /// An offer is answered.
+    pub(super) fn close_offer(&mut self, peer: PeerNum, group: GroupNum, theirs: u64) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if let Some(pair) = state.groups.get_mut(&group)
+            && pair.session.offered.remove(&theirs).is_some()
+        {
+            state.offered = state.offered.saturating_sub(1);
+        }
+    }
+
+    /// A peer's session in a group is over: it cannot be asked, and its offers are void.
+    pub(super) fn drop_sources(&mut self, peer: PeerNum, group: GroupNum) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(pair) = state.groups.get_mut(&group) else { return };
+        let offered = std::mem::take(&mut pair.session.offered);
+        state.offered = state.offered.saturating_sub(offered.len());
+        let ids: Vec<MessageId> = self
+            .wants
+            .map
+            .iter()
+            .filter(|(_, want)| want.group == group && want.sources.iter().any(|(source, _)| *source == peer))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ids {
+            self.want_refused(id, peer);
+        }
+    }
+
+    /// A link to a peer went down: what it was asked over it is asked again.
+    pub(super) fn retry_wants_of(&mut self, peer: PeerNum, now: Time) {
+        self.now = now;
+        let asked: Vec<MessageId> =
+            self.wants.map.iter().filter(|(_, want)| want.asked == Some(peer)).map(|(&id, _)| id).collect();
+        for id in asked {
+            if let Some(want) = self.wants.map.get_mut(&id) {
+                want.asked = None;
+                let group = want.group;
+                self.answered(peer, group, &id);
+            }
+            self.dispatch(id);
+        }
+    }
+
+    /// A peer shares a group with us now: it may have what is awaited there.
+    pub(super) fn add_source_to_wants(&mut self, peer: PeerNum, group: GroupNum) {
+        if !self.may_serve(peer, group) {
+            return;
+        }
+        for id in self.wants.of_group(group) {
+            if let Some(want) = self.wants.map.get_mut(&id)
+                && want.needed
+                && !want.sources.iter().any(|(source, _)| *source == peer)
+            {
+                want.sources.push_back((peer, None));
+            }
+            self.dispatch(id);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What can go wrong, and whose fault it is.
+
+use hedgerow_proto::{DecodeError, GroupId, MessageError, MessageId, PeerId};
+
+use crate::engine::LinkId;
+use crate::store::StoreError;
+
+/// Why the engine could not do what the application asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The store failed. Whether the last transaction was kept is in the store's error; the engine does nothing
+    /// more until it is opened again from the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store failed before. Open the engine again.
+    #[error("the store failed before; open the engine again")]
+    Poisoned,
+    /// No such group here. Nothing was changed.
+    #[error("group {0} is not known here")]
+    UnknownGroup(GroupId),
+    /// No such link. Nothing was changed.
+    #[error("link {0:?} is not up")]
+    UnknownLink(LinkId),
+    /// The message breaks a limit. Nothing was changed.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// A dependency of a message to be published is not delivered here, or in another group. Nothing was changed.
+    #[error("a message can only depend on messages delivered in its group, and {0} is not")]
+    UnknownDependency(MessageId),
+    /// The very same message is there already: give it another body or time. Nothing was changed.
+    #[error("message {0} exists already")]
+    Exists(MessageId),
+    /// There are as many groups, peers or links as the engine can number.
+    #[error("no more {0} can be numbered")]
+    TooMany(&'static str),
+    /// The frame size of a link is too small for any record. Nothing was changed.
+    #[error("a link must carry frames of at least {least} bytes, this one carries {found}")]
+    FrameTooSmall {
+        /// What the link carries, in bytes.
+        found: usize,
+        /// What it must carry, in bytes.
+        least: usize,
+    },
+    /// A wire could not say what the engine wanted to say on it.
+    #[error(transparent)]
+    Encode(#[from] hedgerow_proto::EncodeError),
+}
+
+/// A rule that a peer broke so that its link had to end. Nothing of the frame was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("peer {peer}: {rule}")]
+pub struct Violation {
+    /// Who.
+    pub peer: PeerId,
+    /// Which rule.
+    pub rule: Rule,
+}
+
+/// The rules that end a link when they are broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rule {
+    /// The frame is longer than we said we take.
+    #[error("a frame of {found} bytes where at most {limit} were agreed")]
+    OversizedFrame {
+        /// Its length in bytes.
+        found: usize,
+        /// What was agreed, in bytes.
+        limit: usize,
+    },
+    /// The bytes are not a frame.
+    #[error(transparent)]
+    Garbage(#[from] DecodeError),
+    /// A record came before HELLO.
+    #[error("a record before HELLO")]
+    NoHello,
+    /// A second, different HELLO.
+    #[error("a second HELLO that differs from the first")]
+    SecondHello,
+    /// A foreign major version of the wire.
+    #[error("speaks version {found} of the wire, this is version {ours}")]
+    Version {
+        /// The peer's major version.
+        found: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// The peer's HELLO asks for something impossible.
+    #[error("HELLO: {0}")]
+    BadHello(&'static str),
+    /// More groups announced on one link than we take.
+    #[error("more than {0} groups announced")]
+    TooManyAnnounces(usize),
+    /// A frame without a number on a lossy link holds records, or one on a reliable link has a number.
+    #[error("frames are numbered on lossy links and only there")]
+    FrameNumber,
+}
+
+/// Why a frame was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The peer's fault. The engine has taken the link down already; the driver closes the carrier.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// Ours.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<StoreError> for ReceiveError {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(error.into())
+    }
+}

@@ -1,0 +1,25 @@
+//! The Hedgerow sync engine: sans-I/O record state machine, dependency gate, two orders, store trait.
+
+mod config;
+mod engine;
+mod error;
+mod event;
+mod order;
+pub mod record;
+mod spanset;
+pub mod store;
+mod time;
+mod verdict;
+
+pub use config::{Config, LinkProfile, PushPolicy};
+pub use engine::{Engine, LinkId};
+pub use error::{EngineError, ReceiveError, Rule, Violation};
+pub use event::{
+    Draft, Entry, Event, GroupInfo, GroupStatus, LinkStatus, Missing, PeerGroupStatus, Status, Traffic,
+};
+pub use hedgerow_proto as proto;
+pub use order::{OrderKey, chain};
+pub use spanset::SpanSet;
+pub use store::{MemoryStore, Store, StoreError};
+pub use time::Time;
+pub use verdict::{InvalidReason, Verdict};

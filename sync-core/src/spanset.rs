@@ -1,0 +1,303 @@
+//! Sets of positions that collapse into a few spans.
+
+use std::collections::BTreeMap;
+
+use hedgerow_proto::Span;
+
+/// A set of numbers from 1, kept as spans: its size is the number of gaps in it, not the number of members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpanSet {
+    /// First of each span to its last; spans neither touch nor overlap.
+    spans: BTreeMap<u64, u64>,
+}
+
+impl SpanSet {
+    /// The empty set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { spans: BTreeMap::new() }
+    }
+
+    /// Whether `n` is in the set.
+    #[must_use]
+    pub fn contains(&self, n: u64) -> bool {
+        self.spans.range(..=n).next_back().is_some_and(|(_, &last)| last >= n)
+    }
+
+    /// Adds `n`; whether it was new.
+    pub fn insert(&mut self, n: u64) -> bool {
+        if self.contains(n) {
+            return false;
+        }
+        self.insert_span(Span::one(n));
+        true
+    }
+
+    /// Adds every number of `span`.
+    pub fn insert_span(&mut self, span: Span) {
+        let Span { mut first, mut last } = span;
+        if let Some((&start, &end)) = self.spans.range(..=first).next_back()
+            && end >= first.saturating_sub(1)
+        {
+            if end >= last {
+                return;
+            }
+            first = start;
+        }
+        while let Some((&start, &end)) = self.spans.range(first..=last.saturating_add(1)).next() {
+            self.spans.remove(&start);
+            last = last.max(end);
+        }
+        self.spans.insert(first, last);
+    }
+
+    /// Removes `n`; whether it was there.
+    pub fn remove(&mut self, n: u64) -> bool {
+        let Some((&start, &end)) = self.spans.range(..=n).next_back() else { return false };
+        if end < n {
+            return false;
+        }
+        self.spans.remove(&start);
+        if start < n {
+            self.spans.insert(start, n - 1);
+        }
+        if n < end {
+            self.spans.insert(n + 1, end);
+        }
+        true
+    }
+
+    /// Removes every number of `span`.
+    pub fn remove_span(&mut self, span: Span) {
+        if let Some((&start, &end)) = self.spans.range(..span.first).next_back()
+            && end >= span.first
+        {
+            self.spans.insert(start, span.first - 1);
+            if end > span.last {
+                self.spans.insert(span.last + 1, end);
+            }
+        }
+        while let Some((&start, &end)) = self.spans.range(span.first..=span.last).next() {
+            self.spans.remove(&start);
+            if end > span.last {
+                self.spans.insert(span.last + 1, end);
+            }
+        }
+    }
+
+    /// Removes everything above `n`.
+    pub fn truncate(&mut self, n: u64) {
+        let above = self.spans.split_off(&n.saturating_add(1));
+        drop(above);
+        if let Some(mut entry) = self.spans.last_entry()
+            && *entry.get() > n
+        {
+            *entry.get_mut() = n;
+        }
+    }
+
+    /// The smallest number from `from` on that is not in the set.
+    #[must_use]
+    pub fn first_absent(&self, from: u64) -> u64 {
+        match self.spans.range(..=from).next_back() {
+            Some((_, &last)) if last >= from => last.saturating_add(1),
+            _ => from,
+        }
+    }
+
+    /// The greatest member; 0 if there is none.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.spans.last_key_value().map_or(0, |(_, &last)| last)
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.spans().map(|span| span.count()).fold(0, u64::saturating_add)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// How many spans there are.
+    #[must_use]
+    pub fn span_count(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The spans, ascending.
+    pub fn spans(&self) -> impl DoubleEndedIterator<Item = Span> + '_ {
+        self.spans.iter().map(|(&first, &last)| Span { first, last })
+    }
+
+    /// Takes up to `count` spans out, lowest first.
+    pub fn take_spans(&mut self, count: usize) -> Vec<Span> {
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some((first, last)) = self.spans.pop_first()
+        {
+            taken.push(Span { first, last });
+        }
+        taken
+    }
+
+    /// Takes the smallest member out.
+    pub fn pop_first(&mut self) -> Option<u64> {
+        let (first, last) = self.spans.pop_first()?;
+        if first < last {
+            self.spans.insert(first + 1, last);
+        }
+        Some(first)
+    }
+
+    /// Removes the lowest span; used to keep a set within a bound where forgetting is harmless.
+    pub fn forget_lowest(&mut self) {
+        self.spans.pop_first();
+    }
+
+    /// Empties the set.
+    pub fn clear(&mut self) {
+        self.spans.clear();
+    }
+
+    /// The set in bytes: LEB128 integers, a gap and a length less one for each span.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.spans.len() * 4);
+        let mut after = 0;
+        for span in self.spans() {
+            put_varint(&mut out, span.first - after);
+            put_varint(&mut out, span.last - span.first);
+            after = span.last;
+        }
+        out
+    }
+
+    /// The set that these bytes are; `None` if they are none.
+    #[must_use]
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut set = Self::new();
+        let mut after = 0_u64;
+        while !bytes.is_empty() {
+            let first = after.checked_add(take_varint(&mut bytes)?)?;
+            let last = first.checked_add(take_varint(&mut bytes)?)?;
+            // A gap of one at least lies between two spans, and 0 is no member.
+            if first == 0 || (after != 0 && first < after.checked_add(2)?) {
+                return None;
+            }
+            set.spans.insert(first, last);
+            after = last;
+        }
+        Some(set)
+    }
+}
+
+impl FromIterator<Span> for SpanSet {
+    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+        let mut set = Self::new();
+        spans.into_iter().for_each(|span| set.insert_span(span));
+        set
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push((n & 0x7f) as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push((n & 0x7f) as u8);
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut n = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        n |= bits << shift;
+        if byte < 0x80 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Insert(u64),
+        Span(u64, u64),
+        Remove(u64),
+        RemoveSpan(u64, u64),
+        Truncate(u64),
+        Pop,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            (1_u64..60).prop_map(Op::Insert),
+            (1_u64..60, 0_u64..10).prop_map(|(a, n)| Op::Span(a, a + n)),
+            (1_u64..60).prop_map(Op::Remove),
+            (1_u64..60, 0_u64..20).prop_map(|(a, n)| Op::RemoveSpan(a, a + n)),
+            (0_u64..60).prop_map(Op::Truncate),
+            Just(Op::Pop),
+        ];
+        proptest::collection::vec(op, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(ops in ops()) {
+            let mut set = SpanSet::new();
+            let mut model = BTreeSet::new();
+            for op in ops {
+                match op {
+                    Op::Insert(n) => prop_assert_eq!(set.insert(n), model.insert(n)),
+                    Op::Span(first, last) => {
+                        set.insert_span(Span { first, last });
+                        model.extend(first..=last);
+                    }
+                    Op::Remove(n) => prop_assert_eq!(set.remove(n), model.remove(&n)),
+                    Op::RemoveSpan(first, last) => {
+                        set.remove_span(Span { first, last });
+                        model.retain(|m| !(first..=last).contains(m));
+                    }
+                    Op::Truncate(n) => {
+                        set.truncate(n);
+                        model.retain(|&m| m <= n);
+                    }
+                    Op::Pop => prop_assert_eq!(set.pop_first(), model.pop_first()),
+                }
+                prop_assert_eq!(set.spans().flat_map(|s| s.first..=s.last).collect::<BTreeSet<_>>(), model.clone());
+                prop_assert!(set.spans().zip(set.spans().skip(1)).all(|(a, b)| a.last + 1 < b.first));
+                for n in 1..75 {
+                    prop_assert_eq!(set.contains(n), model.contains(&n));
+                    prop_assert_eq!(set.first_absent(n), (n..).find(|m| !model.contains(m)).unwrap());
+                }
+                prop_assert_eq!(set.len(), model.len() as u64);
+                prop_assert_eq!(SpanSet::from_bytes(&set.to_bytes()), Some(set.clone()));
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(set) = SpanSet::from_bytes(&bytes) {
+                prop_assert_eq!(SpanSet::from_bytes(&set.to_bytes()), Some(set));
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The tables of a [`super::MemoryStore`] with their indexes, and changes that return their inverse.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hedgerow_proto::{GroupId, MessageId, PeerId};
+
+use crate::order::OrderKey;
+use crate::store::{
+    Edge, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, PeerGroupRow, PeerNum, PeerRow,
+};
+
+/// A message: its row, its dependencies in ascending order of id, its body.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Entry {
+    pub(in crate::store) row: MessageRow,
+    pub(in crate::store) deps: Arc<[MessageNum]>,
+    pub(in crate::store) body: Option<Bytes>,
+}
+
+/// One change to one row: `None` (or `false`) takes it away. Applying a change gives the one that undoes it.
+#[derive(Debug, Clone)]
+pub(in crate::store) enum Change {
+    Install(Option<u64>),
+    LastNums((u32, u32)),
+    /// Numbers up to this one are given; there are no rows above.
+    LastMessage(MessageNum),
+    Group(GroupNum, Option<GroupRow>),
+    GroupHead(GroupNum, u64, u64),
+    Peer(PeerNum, Option<PeerRow>),
+    PeerGroup((PeerNum, GroupNum), Option<PeerGroupRow>),
+    Message(MessageNum, Option<Entry>),
+    Edge(Edge, bool),
+    Head(GroupNum, MessageNum, bool),
+    Value(String, Vec<u8>, Option<Vec<u8>>),
+}
+
+/// All rows. Hash maps are never walked, so that the order of anything does not depend on their seed.
+#[derive(Clone, Default)]
+pub(in crate::store) struct Tables {
+    pub(in crate::store) install: Option<u64>,
+    pub(in crate::store) last_nums: (u32, u32),
+    pub(in crate::store) groups: BTreeMap<GroupNum, GroupRow>,
+    pub(in crate::store) group_ids: HashMap<GroupId, GroupNum>,
+    pub(in crate::store) peers: BTreeMap<PeerNum, PeerRow>,
+    pub(in crate::store) peer_ids: HashMap<PeerId, PeerNum>,
+    pub(in crate::store) peer_groups: BTreeMap<(PeerNum, GroupNum), PeerGroupRow>,
+    /// Message 1 is the first element. Removed ones leave a hole: numbers are not given twice.
+    pub(in crate::store) messages: Vec<Option<Entry>>,
+    /// Ids of wanted messages are chosen by peers, so this map keeps the standard, seeded hasher.
+    pub(in crate::store) message_ids: HashMap<MessageId, MessageNum>,
+    pub(in crate::store) positions: BTreeMap<(GroupNum, u64), MessageNum>,
+    pub(in crate::store) order: BTreeMap<(GroupNum, OrderKey), MessageNum>,
+    /// Every message but the delivered ones.
+    pub(in crate::store) states: BTreeSet<(MessageState, MessageNum)>,
+    pub(in crate::store) heads: BTreeSet<(GroupNum, MessageNum)>,
+    pub(in crate::store) edges: BTreeSet<Edge>,
+    pub(in crate::store) values: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl Tables {
+    /// Makes the change and returns its inverse.
+    pub(in crate::store) fn apply(&mut self, change: Change) -> Change {
+        match change {
+            Change::Install(install) => Change::Install(std::mem::replace(&mut self.install, install)),
+            Change::LastNums(nums) => Change::LastNums(std::mem::replace(&mut self.last_nums, nums)),
+            Change::LastMessage(last) => {
+                let before = self.last_message();
+                self.messages.resize_with(usize::try_from(last.0).unwrap_or(usize::MAX), || None);
+                Change::LastMessage(before)
+            }
+            Change::Group(num, row) => Change::Group(num, self.set_group(num, row)),
+            Change::GroupHead(num, head, chain) => match self.groups.get_mut(&num) {
+                Some(row) => {
+                    let before = Change::GroupHead(num, row.head, row.chain);
+                    (row.head, row.chain) = (head, chain);
+                    before
+                }
+                None => Change::GroupHead(num, head, chain),
+            },
+            Change::Peer(num, row) => Change::Peer(num, self.set_peer(num, row)),
+            Change::PeerGroup(key, row) => {
+                let before = match row {
+                    Some(row) => self.peer_groups.insert(key, row),
+                    None => self.peer_groups.remove(&key),
+                };
+                Change::PeerGroup(key, before)
+            }
+            Change::Message(num, entry) => Change::Message(num, self.set_message(num, entry)),
+            Change::Edge(edge, there) => Change::Edge(edge, set_member(&mut self.edges, edge, there)),
+            Change::Head(group, num, there) => {
+                Change::Head(group, num, set_member(&mut self.heads, (group, num), there))
+            }
+            Change::Value(space, key, value) => {
+                let values = self.values.entry(space.clone()).or_default();
+                let before = match value {
+                    Some(value) => values.insert(key.clone(), value),
+                    None => values.remove(&key),
+                };
+                Change::Value(space, key, before)
+            }
+        }
+    }
+
+    fn set_group(&mut self, num: GroupNum, row: Option<GroupRow>) -> Option<GroupRow> {
+        let before = self.groups.remove(&num);
+        if let Some(before) = &before {
+            self.group_ids.remove(&before.id);
+        }
+        if let Some(row) = row {
+            self.group_ids.insert(row.id, num);
+            self.groups.insert(num, row);
+        }
+        before
+    }
+
+    fn set_peer(&mut self, num: PeerNum, row: Option<PeerRow>) -> Option<PeerRow> {
+        let before = self.peers.remove(&num);
+        if let Some(before) = &before {
+            self.peer_ids.remove(&before.id);
+        }
+        if let Some(row) = row {
+            self.peer_ids.insert(row.id, num);
+            self.peers.insert(num, row);
+        }
+        before
+    }
+
+    fn set_message(&mut self, num: MessageNum, entry: Option<Entry>) -> Option<Entry> {
+        let slot = self.messages.get_mut(index(num)?)?;
+        let before = slot.take();
+        if let Some(Entry { row, .. }) = &before {
+            self.message_ids.remove(&row.id);
+            self.positions.remove(&(row.group, row.position));
+            self.order.remove(&(row.group, row.key()));
+            self.states.remove(&(row.state, num));
+        }
+        if let Some(Entry { row, .. }) = &entry {
+            self.message_ids.insert(row.id, num);
+            if row.position > 0 {
+                self.positions.insert((row.group, row.position), num);
+                self.order.insert((row.group, row.key()), num);
+            }
+            if row.state != MessageState::Delivered {
+                self.states.insert((row.state, num));
+            }
+        }
+        *slot = entry;
+        before
+    }
+
+    /// The highest number ever given to a message; 0 for none.
+    pub(in crate::store) fn last_message(&self) -> MessageNum {
+        MessageNum(u64::try_from(self.messages.len()).unwrap_or(u64::MAX))
+    }
+
+    pub(in crate::store) fn message(&self, num: MessageNum) -> Option<&Entry> {
+        self.messages.get(index(num)?)?.as_ref()
+    }
+
+    pub(in crate::store) fn rows(&self) -> impl Iterator<Item = &MessageRow> {
+        self.rows_after(MessageNum(0))
+    }
+
+    pub(in crate::store) fn rows_after(&self, after: MessageNum) -> impl Iterator<Item = &MessageRow> {
+        let first = usize::try_from(after.0).unwrap_or(usize::MAX);
+        self.messages.get(first..).unwrap_or_default().iter().flatten().map(|entry| &entry.row)
+    }
+
+    pub(in crate::store) fn in_state_after(
+        &self,
+        state: MessageState,
+        after: MessageNum,
+    ) -> impl Iterator<Item = &MessageRow> {
+        let nums = self.states.range((Bound::Excluded((state, after)), Bound::Unbounded));
+        nums.take_while(move |key| key.0 == state).filter_map(|key| Some(&self.message(key.1)?.row))
+    }
+
+    /// Delivered messages of a group in canonical order, after a key or from the first.
+    pub(in crate::store) fn order_after(
+        &self,
+        group: GroupNum,
+        after: Option<&OrderKey>,
+    ) -> impl Iterator<Item = &MessageRow> {
+        let from = after.map_or(Bound::Included((group, KEY_MIN)), |&key| Bound::Excluded((group, key)));
+        self.order_between(from, Bound::Included((group, KEY_MAX)))
+    }
+
+    /// Delivered messages of a group against the canonical order, before a key or from the last.
+    pub(in crate::store) fn order_before(
+        &self,
+        group: GroupNum,
+        before: Option<&OrderKey>,
+    ) -> impl Iterator<Item = &MessageRow> {
+        let to = before.map_or(Bound::Included((group, KEY_MAX)), |&key| Bound::Excluded((group, key)));
+        self.order_between(Bound::Included((group, KEY_MIN)), to).rev()
+    }
+
+    fn order_between(
+        &self,
+        from: Bound<(GroupNum, OrderKey)>,
+        to: Bound<(GroupNum, OrderKey)>,
+    ) -> impl DoubleEndedIterator<Item = &MessageRow> {
+        self.order.range((from, to)).filter_map(|(_, &num)| Some(&self.message(num)?.row))
+    }
+
+    pub(in crate::store) fn heads_of(&self, group: GroupNum) -> Vec<MessageNum> {
+        let heads = self.heads.range((group, MessageNum(0))..=(group, MessageNum(u64::MAX)));
+        heads.map(|&(_, num)| num).collect()
+    }
+
+    pub(in crate::store) fn edges_after(&self, after: Edge) -> impl Iterator<Item = Edge> {
+        self.edges.range((Bound::Excluded(after), Bound::Unbounded)).copied()
+    }
+
+    /// Every edge from or to one of these messages, which are ascending.
+    pub(in crate::store) fn edges_of(&self, nums: &[MessageNum]) -> Vec<Edge> {
+        let named = |num| nums.binary_search(num).is_ok();
+        self.edges.iter().filter(|(parent, child)| named(parent) || named(child)).copied().collect()
+    }
+
+    pub(in crate::store) fn values_after(
+        &self,
+        space: &str,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.values
+            .get(space)
+            .into_iter()
+            .flat_map(move |values| values.range::<[u8], _>((from, Bound::Unbounded)))
+    }
+}
+
+const KEY_MIN: OrderKey = OrderKey { eff_ms: i64::MIN, height: 0, id: MessageId::from_bytes([0; 32]) };
+const KEY_MAX: OrderKey =
+    OrderKey { eff_ms: i64::MAX, height: u64::MAX, id: MessageId::from_bytes([0xff; 32]) };
+
+/// Where a message stands among the messages; there is none with number 0.
+fn index(num: MessageNum) -> Option<usize> {
+    usize::try_from(num.0.checked_sub(1)?).ok()
+}
+
+/// Puts a member in or takes it out; whether it was there before.
+fn set_member<T: Ord>(set: &mut BTreeSet<T>, member: T, there: bool) -> bool {
+    if there { !set.insert(member) } else { set.remove(&member) }
+}
