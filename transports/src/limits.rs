@@ -1,0 +1,20 @@
+//! Every limit of this crate that is not a field of a config, with its unit.
+
+/// The largest frame that any link may be configured for, in bytes.
+pub const MAX_FRAME: usize = 1024 * 1024;
+
+/// The largest frame of a stream or memory link unless configured otherwise, in bytes: 64 KiB of records and
+/// 1 KiB of room for what a codec wraps around them.
+pub const DEFAULT_MAX_FRAME: usize = 65 * 1024;
+
+/// The smallest `max_frame` that a link works with, in bytes. A peer that announces less is refused.
+pub const MIN_MAX_FRAME: usize = 512;
+
+/// How many rejected diallers a listener remembers; older ones are only counted.
+pub const REMEMBERED_REJECTIONS: usize = 64;
+
+/// How many frames wait in each direction of a memory link before the writer has to wait.
+pub const MEMORY_QUEUE_FRAMES: usize = 4;
+
+/// How many dialled memory links wait for a listener to accept them before the next dialler has to wait.
+pub const MEMORY_BACKLOG: usize = 16;
