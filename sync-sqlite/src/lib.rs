@@ -1,0 +1,39 @@
+//! A durable [`Store`](hedgerow_sync_core::Store) on SQLite, in one file.
+//!
+//! One [`SqliteStore`] writes; any number of [`SqliteStore::open_read_only`] may read beside it, in this process
+//! or in others. `docs/storage.md` in the repository gives the schema, its invariants and why a crash at any
+//! instruction is safe.
+//!
+//! ```
+//! use hedgerow_sync_core::Store as _;
+//! use hedgerow_sync_sqlite::{Options, SqliteStore};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("store.db");
+//! let mut store = SqliteStore::open(&path, Options::default())?;
+//! store.set_install(42)?;
+//! store.commit()?; // durable from here on
+//! drop(store);
+//!
+//! let store = SqliteStore::open(&path, Options::default())?;
+//! assert_eq!(store.load()?.install, Some(42));
+//! assert!(store.check()?.is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cache;
+mod check;
+mod deps;
+mod error;
+mod lists;
+mod messages;
+mod open;
+mod recent;
+mod rows;
+mod schema;
+mod small;
+mod store;
+mod tag;
+
+pub use open::Options;
+pub use store::SqliteStore;

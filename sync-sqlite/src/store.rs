@@ -1,0 +1,275 @@
+//! The store: its transactions, and the [`Store`] trait over the other files.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use hedgerow_proto::MessageId;
+use hedgerow_sync_core::store::{
+    Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow, MessageState,
+    PeerGroupRow, PeerNum, PeerRow, Snapshot,
+};
+use hedgerow_sync_core::{OrderKey, Store, StoreError};
+use rusqlite::Connection;
+
+use crate::cache::Cache;
+use crate::error::{Misuse, backend, store_error};
+use crate::recent::Recent;
+use crate::rows::after;
+use crate::tag::TagKey;
+
+/// A [`Store`] in a file of SQLite.
+///
+/// The first write begins a transaction, [`Store::commit`] makes it durable. After any write that failed, nothing
+/// of its transaction is kept and further writes are refused until [`Store::rollback`]. Dropping the store undoes
+/// what is not committed. All calls block on the disk: run it on a thread of its own.
+pub struct SqliteStore {
+    pub(crate) connection: Connection,
+    pub(crate) tags: TagKey,
+    pub(crate) cache: RefCell<Cache>,
+    pub(crate) recent: RefCell<Recent>,
+    pub(crate) max_recent: usize,
+    pub(crate) groups: BTreeSet<GroupNum>,
+    /// The highest number that a message was given.
+    pub(crate) last_message: u64,
+    /// SQLite's count of the commits of others.
+    pub(crate) data_version: i64,
+    pub(crate) phase: Phase,
+}
+
+/// Where the store stands between commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing is written.
+    Idle,
+    /// A transaction is open.
+    Open,
+    /// A write failed, and its transaction is gone.
+    Failed,
+    /// Nothing can be written.
+    ReadOnly,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.connection.path())
+            .field("phase", &self.phase)
+            .field("last_message", &self.last_message)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Does a write in the open transaction, which it begins if there is none.
+    fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.begin()?;
+        write(self).inspect_err(|_| self.fail())
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        match self.phase {
+            Phase::Open => return Ok(()),
+            Phase::Failed => return Err(backend(Misuse::Failed)),
+            Phase::ReadOnly => return Err(backend(Misuse::ReadOnly)),
+            Phase::Idle => {}
+        }
+        self.execute("BEGIN IMMEDIATE", [])?;
+        self.phase = Phase::Open;
+        // What is remembered here, and in the layers above, is no longer what the store holds.
+        if self.read_data_version()? != self.data_version {
+            self.fail();
+            return Err(StoreError::Busy);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_data_version(&self) -> Result<i64, StoreError> {
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version").map_err(store_error)?;
+        statement.query_row([], |row| row.get(0)).map_err(store_error)
+    }
+
+    /// Gives the transaction up, so that nothing of it can be committed.
+    fn fail(&mut self) {
+        self.phase = Phase::Failed;
+        self.cache.borrow_mut().clear();
+        // SQLite may have undone it already. If this fails too, closing the connection will do it.
+        if !self.connection.is_autocommit() {
+            let _undone = self.execute("ROLLBACK", []);
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&mut self) -> Result<(), StoreError> {
+        match self.phase {
+            Phase::Idle | Phase::ReadOnly => Ok(()),
+            Phase::Failed => Err(backend(Misuse::Failed)),
+            Phase::Open => {
+                self.execute("COMMIT", []).inspect_err(|_| self.fail())?;
+                self.phase = Phase::Idle;
+                Ok(())
+            }
+        }
+    }
+
+    fn rollback(&mut self) -> Result<(), StoreError> {
+        if matches!(self.phase, Phase::Idle | Phase::ReadOnly) {
+            return Ok(());
+        }
+        if !self.connection.is_autocommit() {
+            self.execute("ROLLBACK", [])?;
+        }
+        let version = self.data_version;
+        self.refresh()?;
+        // If others wrote, that is not forgotten: the layers above do not know.
+        self.data_version = version;
+        self.phase = Phase::Idle;
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Snapshot, StoreError> {
+        self.snapshot()
+    }
+
+    fn set_install(&mut self, install: u64) -> Result<(), StoreError> {
+        self.write(|store| store.execute("UPDATE store SET install = ?1", [install.cast_signed()]).map(drop))
+    }
+
+    fn put_group(&mut self, group: &GroupRow) -> Result<(), StoreError> {
+        self.write(|store| store.write_group(group))
+    }
+
+    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64) -> Result<(), StoreError> {
+        self.write(|store| store.write_head(group, head, chain))
+    }
+
+    fn remove_group(&mut self, group: GroupNum) -> Result<(), StoreError> {
+        self.write(|store| store.delete_group(group))
+    }
+
+    fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError> {
+        self.write(|store| store.write_peer(peer))
+    }
+
+    fn remove_peer(&mut self, peer: PeerNum) -> Result<(), StoreError> {
+        self.write(|store| store.delete_peer(peer))
+    }
+
+    fn put_peer_group(&mut self, row: &PeerGroupRow) -> Result<(), StoreError> {
+        self.write(|store| store.write_peer_group(row))
+    }
+
+    fn find(&self, id: &MessageId) -> Result<Option<MessageRow>, StoreError> {
+        self.find_message(id)
+    }
+
+    fn row(&self, num: MessageNum) -> Result<Option<MessageRow>, StoreError> {
+        self.message(num)
+    }
+
+    fn at(&self, group: GroupNum, position: u64) -> Result<Option<MessageRow>, StoreError> {
+        self.message_at(group, position)
+    }
+
+    fn content(&self, num: MessageNum) -> Result<Option<Content>, StoreError> {
+        self.message_content(num)
+    }
+
+    fn insert(
+        &mut self,
+        row: &MessageRow,
+        deps: &[MessageNum],
+        body: Option<&Bytes>,
+    ) -> Result<MessageNum, StoreError> {
+        self.write(|store| store.insert_message(row, deps, body))
+    }
+
+    fn fill(&mut self, row: &MessageRow, deps: &[MessageNum], body: &Bytes) -> Result<(), StoreError> {
+        self.write(|store| store.fill_message(row, deps, body))
+    }
+
+    fn update(&mut self, row: &MessageRow) -> Result<(), StoreError> {
+        self.write(|store| store.update_message(row))
+    }
+
+    fn remove(&mut self, num: MessageNum) -> Result<(), StoreError> {
+        self.write(|store| store.remove_message(num))
+    }
+
+    fn add_edge(&mut self, parent: MessageNum, child: MessageNum) -> Result<(), StoreError> {
+        self.write(|store| {
+            store.admit_message(parent)?;
+            store.admit_message(child)?;
+            store
+                .execute("INSERT OR IGNORE INTO edge VALUES (?1, ?2)", (after(parent), after(child)))
+                .map(drop)
+        })
+    }
+
+    fn remove_edge(&mut self, parent: MessageNum, child: MessageNum) -> Result<(), StoreError> {
+        let sql = "DELETE FROM edge WHERE parent = ?1 AND child = ?2";
+        self.write(|store| store.execute(sql, (after(parent), after(child))).map(drop))
+    }
+
+    fn children(
+        &self,
+        parent: MessageNum,
+        after: MessageNum,
+        limit: usize,
+    ) -> Result<Vec<MessageNum>, StoreError> {
+        self.child_list(parent, after, limit)
+    }
+
+    fn in_state(
+        &self,
+        state: MessageState,
+        after: MessageNum,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        self.state_list(state, after, limit)
+    }
+
+    fn page(
+        &self,
+        group: GroupNum,
+        after: Option<&OrderKey>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        self.canonical_page(group, after, direction, limit)
+    }
+
+    fn heads(&self, group: GroupNum) -> Result<Vec<MessageNum>, StoreError> {
+        self.head_list(group)
+    }
+
+    fn change_heads(
+        &mut self,
+        group: GroupNum,
+        removed: &[MessageNum],
+        added: &[MessageNum],
+    ) -> Result<(), StoreError> {
+        self.write(|store| store.write_heads(group, removed, added))
+    }
+
+    fn scan(&self, after: MessageNum, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        self.scan_list(after, limit)
+    }
+
+    fn edges(&self, after: Edge, limit: usize) -> Result<Vec<Edge>, StoreError> {
+        self.edge_list(after, limit)
+    }
+
+    fn value(&self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_value(space, key)
+    }
+
+    fn set_value(&mut self, space: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        self.write(|store| store.write_value(space, key, value))
+    }
+
+    fn values(&self, space: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>, StoreError> {
+        self.value_list(space, after, limit)
+    }
+}

@@ -1,0 +1,80 @@
+//! Two at one store: readers beside the writer, and a second writer.
+
+use std::time::Duration;
+
+use hedgerow_sync_core::StoreError;
+use hedgerow_sync_core::store::{MessageNum, Store as _};
+use hedgerow_sync_sqlite::{Options, SqliteStore};
+
+use crate::content::{GROUP, assert_clean, head, prepare, write_batch};
+
+fn impatient() -> Options {
+    let mut options = Options::default();
+    options.busy_timeout = Duration::ZERO;
+    options
+}
+
+#[test]
+fn readers_see_each_commit_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut options = Options::default();
+    options.recent_ids = 700;
+    let mut store = SqliteStore::open(&path, options).unwrap();
+    prepare(&mut store).unwrap();
+    store.commit().unwrap();
+    let mut reader = SqliteStore::open_read_only(&path, Options::default()).unwrap();
+    // In the middle, the tags of the first messages go into their table.
+    for _ in 0..3 {
+        let before = head(&reader);
+        write_batch(&mut store, 500, 20).unwrap();
+        assert_eq!(head(&reader), before);
+        let written = store.at(GROUP, before + 1).unwrap().unwrap();
+        assert_eq!(reader.find(&written.id).unwrap(), None);
+        store.commit().unwrap();
+        assert_eq!(head(&reader), before + 500);
+        assert_eq!(reader.find(&written.id).unwrap(), Some(written));
+        assert_eq!(reader.row(written.num).unwrap(), Some(written));
+    }
+    let tags = rusqlite::Connection::open(&path).unwrap();
+    let tags: i64 = tags.query_row("SELECT count(*) FROM message_tag", [], |row| row.get(0)).unwrap();
+    assert_eq!(tags, 1_400);
+    assert_clean(&reader);
+    assert_clean(&store);
+
+    let rows = reader.scan(MessageNum(0), usize::MAX).unwrap();
+    assert!(rows.iter().all(|row| reader.find(&row.id).unwrap() == Some(*row)));
+    for result in [reader.set_install(1), reader.remove(MessageNum(1)), reader.set_value("x", b"", None)] {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Backend(_)) && error.to_string().contains("reading only"),
+            "{error}"
+        );
+    }
+    reader.commit().unwrap();
+    reader.rollback().unwrap();
+}
+
+#[test]
+fn a_second_writer_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut first = SqliteStore::open(&path, impatient()).unwrap();
+    prepare(&mut first).unwrap();
+    first.commit().unwrap();
+    first.set_install(1).unwrap();
+    let mut second = SqliteStore::open(&path, impatient()).unwrap();
+    assert!(matches!(second.set_install(2), Err(StoreError::Busy)));
+    first.commit().unwrap();
+    // What it knows of the store is no longer so.
+    assert!(matches!(second.set_install(2), Err(StoreError::Busy)));
+    second.rollback().unwrap();
+    assert!(matches!(second.set_install(2), Err(StoreError::Busy)));
+    assert_eq!(second.load().unwrap().install, Some(1));
+
+    let mut second = SqliteStore::open(&path, impatient()).unwrap();
+    second.set_install(3).unwrap();
+    second.commit().unwrap();
+    assert!(matches!(first.set_install(4), Err(StoreError::Busy)));
+    assert_eq!(first.load().unwrap().install, Some(3));
+}
