@@ -61,3 +61,8 @@ pub use hedgerow_sync_core::{Config, OrderKey, StoreError, Time};
 pub use hedgerow_transports::{
     self as transports, Address, Identity, Link, LossProfile, Lossy, MemoryNetwork, RedialConfig, Transport,
 };
+
+/// The examples in the project's README are compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,169 @@
+//! The arguments of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use hedgerow::Address;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the command has done its job
+  1  the job failed: standard error says in one line what, and which rule (as JSON with --json)
+  2  wrong usage: an unknown command or option, or a value that cannot be one
+
+Environment:
+  HEDGEROW_HOME  the home, if --home does not name it; else ~/.hedgerow
+  HEDGEROW_LOG   what to log to standard error, like `debug` or `hedgerow=trace`
+
+A home is the folder of one device: its keys, its messages, and the socket of its daemon. Every command works whether
+or not the daemon runs.";
+
+/// Chat without a server, with friends who are rarely on line at the same time.
+#[derive(Debug, Parser)]
+#[command(name = "hedgerow", bin_name = "hedgerow", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// The folder with keys and messages
+    #[arg(long, global = true, env = "HEDGEROW_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows several nodes in this process that chat over lossy links until all have the same
+    Demo(DemoArgs),
+    /// Makes a home: keys and an empty store
+    Init {
+        /// The name that others see, 1 to 64 bytes
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Shows the id of this device, and the ticket to hand to a friend (with addresses while the daemon runs)
+    Id,
+    /// Friends: a link needs the ticket of each on the side of the other, in any order
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Groups: private ones with invited members, public ones for whoever has the link
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Runs the daemon: keeps links with friends, until it gets SIGINT or SIGTERM
+    Run {
+        /// Where to listen, like tcp://0.0.0.0:7438 or udp://[::]:7438; may be repeated. Without it: TCP port 7438 on
+        /// all interfaces, or any free port if that one is taken. A port of 0 is any free one, the same again after a
+        /// restart if it is still free
+        #[arg(long, value_name = "ADDR")]
+        listen: Vec<Address>,
+    },
+    /// Sends a message, or one for each line of standard input
+    Send {
+        /// A friend (alias, name or id) or a group (name or id)
+        target: String,
+        /// The text, 1 to 30,000 bytes; a lone - takes one message from each line of standard input, without empty
+        /// lines, and sends each exactly once even if the daemon is killed and started again meanwhile
+        #[arg(required = true, value_name = "TEXT")]
+        text: Vec<String>,
+    },
+    /// Shows the messages of a chat
+    Read {
+        /// A friend (alias, name or id) or a group (name or id)
+        target: String,
+        /// Go on with what comes, until interrupted
+        #[arg(long)]
+        follow: bool,
+        /// Only what came here at this position of the delivery order or later; the first is 1
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        from: u64,
+        /// delivery: as it came to this device; canonical: the same on every device that has the same messages
+        #[arg(long, value_enum, default_value_t = Order::Delivery)]
+        order: Order,
+    },
+    /// Shows per peer and group what is held, in flight, missing and acknowledged, and which links are up
+    Status,
+    /// Verifies every message and every row of the store; exit code 1 if anything is wrong
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerCommand {
+    /// Adds a friend by ticket, or takes over the addresses of a newer ticket
+    Add {
+        /// What the friend's `hedgerow id` shows
+        ticket: String,
+        /// What to call the friend here
+        #[arg(long)]
+        alias: Option<String>,
+    },
+    /// Lists friends, and strangers that want a link and wait
+    List,
+    /// Removes a friend, or a stranger that waits
+    Remove {
+        /// Alias, name or id
+        #[arg(value_name = "A")]
+        peer: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Makes a group
+    Create {
+        /// 1 to 64 bytes
+        name: String,
+        /// Whoever has the link reads and posts
+        #[arg(long)]
+        public: bool,
+    },
+    /// Invites a friend into a group: shows the ticket, and sends it in the chat with the friend
+    Invite {
+        /// Name or id of the group
+        name: String,
+        /// Alias, name or id of the friend; the id or ticket of anybody else, to whom you hand the ticket yourself
+        peer: String,
+    },
+    /// Joins a group
+    Join {
+        /// The ticket of `group invite` or `group link`, or the name of a group to which an invitation has come
+        ticket: String,
+    },
+    /// Shows the ticket that lets anybody into a public group
+    Link {
+        /// Name or id of the group
+        name: String,
+    },
+    /// Lists groups, and invitations that have come
+    List,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    Delivery,
+    Canonical,
+}
+
+/// What the demonstration shows.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// How many nodes, 2 to 32
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=32))]
+    pub(crate) peers: u32,
+    /// How many messages they write, 10 to 100,000
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) messages: u32,
+    /// Chance that a frame is lost, 0 to 0.95
+    #[arg(long, value_name = "P", default_value_t = 0.2, value_parser = loss)]
+    pub(crate) loss: f64,
+    /// Draws keys, conversation and faults from this number; without it a new one is made up
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+}
+
+fn loss(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(loss) if (0.0..=0.95).contains(&loss) => Ok(loss),
+        _ => Err("a chance from 0 to 0.95 is wanted".to_owned()),
+    }
+}

@@ -1,0 +1,2 @@
+//! Whole-system tests of Hedgerow: real processes, stores, links and faults. The tests are in `tests/it`; `vectors`
+//! has the golden vectors of ids and frames, and the independent program that made them.
