@@ -13,6 +13,8 @@ pub struct Frame {
     pub number: Option<u64>,
     /// Lossy links only: which of the other side's frames were processed and made durable.
     pub frame_acks: Vec<Span>,
+    /// Lossy links only: how long ago the newest of those was received, in ms.
+    pub ack_delay_ms: u32,
     /// Lossy links only: asks for an answer and says nothing else.
     pub ping: bool,
     /// Opens the session.

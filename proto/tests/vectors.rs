@@ -17,9 +17,10 @@ use hedgerow_proto::{
 use serde_json::Value;
 
 /// Every field that the description of a frame may have.
-const FRAME_FIELDS: [&str; 11] = [
+const FRAME_FIELDS: [&str; 12] = [
     "number",
     "frame_acks",
+    "ack_delay_ms",
     "ping",
     "hello",
     "announces",
@@ -146,6 +147,7 @@ fn frame(v: &Value) -> Frame {
     Frame {
         number: v.get("number").map(large),
         frame_acks: v.get("frame_acks").map(spans).unwrap_or_default(),
+        ack_delay_ms: v.get("ack_delay_ms").map(small).unwrap_or_default(),
         ping: v.get("ping").is_some_and(|p| p.as_bool().unwrap()),
         hello: v.get("hello").map(hello),
         announces: records(v, "announces", announce),

@@ -130,7 +130,7 @@ def group_tags():
 
 
 EVERYTHING = {
-    "number": str(300), "frame_acks": spans((1, 2), (4, 9)), "ping": True, "hello": hello(install=M64 - 1),
+    "number": str(300), "frame_acks": spans((1, 2), (4, 9)), "ack_delay_ms": 300, "ping": True, "hello": hello(install=M64 - 1),
     "announces": [announce(held=[(1, 10)], mark=10, mark_chain=1 << 60), announce(2, visibility="visible")],
     "acks": [ack(held=[(1, 3)], known=[(2, 2)], ids=[name32(9)], duplicates=1), ack(2, ids=[name32(8)])],
     "batches": [batch(message(5, body=b"one"), message(6, NOW + 5, back=[5], body=b"two"), chain=77),
@@ -188,7 +188,7 @@ def frames():
         ("ephemeral: a negative timestamp takes ten bytes", {"ephemerals": [ephemeral(time=-1, body=b"")]}),
         ("an empty record of group 0 is still a record", {"acks": [ack(0)]}),
         ("lossy link: number, frame acks and ping",
-         {"number": str(128), "frame_acks": spans((1, 100), (102, 102), (110, 127)), "ping": True}),
+         {"number": str(128), "frame_acks": spans((1, 100), (102, 102), (110, 127)), "ack_delay_ms": 7, "ping": True}),
         ("lossy link: the largest frame number", {"number": str(M64)}),
         ("ping alone", {"ping": True}),
         ("everything at once", EVERYTHING),

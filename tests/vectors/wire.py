@@ -145,4 +145,4 @@ def encode_frame(f):
         out += record(3, encode_hello(f["hello"]))
     for field, name, encode in RECORDS:
         out += b"".join(record(field, encode(r)) for r in f.get(name, ()))
-    return out + uint(11, f.get("ping", False))
+    return out + uint(11, f.get("ping", False)) + uint(12, f.get("ack_delay_ms", 0))

@@ -65,6 +65,7 @@ prop_compose! {
         Frame {
             number,
             frame_acks,
+            ack_delay_ms: 9,
             ping,
             hello: hello.map(|(nonce, install, n)| Hello {
                 major: 1, minor: n, nonce, install, max_frame: n, max_offers: n,
