@@ -99,8 +99,9 @@ pub struct Engine<S> {
     links: BTreeMap<LinkId, Link>,
     last_link: u64,
     wants: Wants,
-    /// Which peers are known to hold a message that is not delivered here.
-    holders: BTreeMap<MessageNum, Vec<PeerNum>>,
+    /// Which peers are known to hold a message that is not delivered here, and since which session: what a peer
+    /// held before its latest one may be gone, and positions, which it states anew, are not known of these.
+    holders: BTreeMap<MessageNum, Vec<(PeerNum, u64)>>,
     events: VecDeque<Event>,
     /// Where to go on asking for verdicts that an earlier engine was not given.
     validate_after: Option<MessageNum>,
@@ -132,6 +133,8 @@ enum Timer {
     Want(MessageId),
     /// A message's time has come.
     Early(MessageNum),
+    /// What was turned away and is asked for again should have come.
+    CallBack(PeerNum, GroupNum),
     /// A peer lacks something for too long.
     Behind(PeerNum, GroupNum),
 }
@@ -241,6 +244,10 @@ impl<S: Store> Engine<S> {
                 }
                 Timer::Want(id) => self.want_timeout(id, now),
                 Timer::Early(num) => self.early_timeout(num, now),
+                Timer::CallBack(peer, group) => {
+                    self.call_timeout(peer, group);
+                    Ok(())
+                }
                 Timer::Behind(peer, group) => {
                     self.behind_timeout(peer, group, now);
                     Ok(())
@@ -326,11 +333,6 @@ impl<S: Store> Engine<S> {
             MessageState::Early => self.set_early_timer(row),
             _ => {}
         }
-        if let Some(origin) = row.origin
-            && matches!(row.state, MessageState::Unvalidated | MessageState::Waiting | MessageState::Early)
-        {
-            self.holders.entry(row.num).or_default().push(origin);
-        }
     }
 
     fn restore_pair(&mut self, row: PeerGroupRow, now: Time) -> Result<(), EngineError> {
@@ -395,9 +397,10 @@ impl<S: Store> Engine<S> {
         for num in std::mem::take(&mut self.changed_groups) {
             let Some(group) = self.groups.get_mut(&num) else { continue };
             self.store.set_head(num, group.head, group.chain)?;
-            if let Some(before) = group.stored_heads.take() {
-                let removed: Vec<_> = before.difference(&group.heads).copied().collect();
-                let added: Vec<_> = group.heads.difference(&before).copied().collect();
+            if !group.changed_heads.is_empty() {
+                let changed = std::mem::take(&mut group.changed_heads);
+                let which = |came| changed.iter().filter(move |(_, now)| **now == came).map(|(&num, _)| num);
+                let (removed, added): (Vec<_>, Vec<_>) = (which(false).collect(), which(true).collect());
                 self.store.change_heads(num, &removed, &added)?;
             }
         }

@@ -111,6 +111,12 @@ impl SpanSet {
         self.spans.last_key_value().map_or(0, |(_, &last)| last)
     }
 
+    /// The smallest member.
+    #[must_use]
+    pub fn first(&self) -> Option<u64> {
+        self.spans.keys().next().copied()
+    }
+
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Between the compact form in which the engine keeps what it knows of peers and messages, and the [`Facts`] that
 //! the state machine speaks of.
 
-use hedgerow_proto::MessageId;
+use hedgerow_proto::{MessageId, Span};
 
 use super::Engine;
 use super::state::{Sent, Session};
@@ -9,7 +9,7 @@ use crate::record::{AckState, Facts, Hold, InFlight, Input, step};
 use crate::store::{GroupNum, MessageRow, MessageState, PeerNum, Store};
 
 /// How many acknowledgements wait for a link to take them, at most, in spans or ids.
-const MAX_OWED: usize = 8192;
+pub(super) const MAX_OWED: usize = 8192;
 
 /// A message as a record of a peer names it, with what we know of it.
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +59,11 @@ impl<S: Store> Engine<S> {
             return Facts { hold: named.hold(), ..Facts::default() };
         };
         let ours = named.ours();
+        let session_now = self.peers.get(&peer).map_or(0, |state| state.session);
         let holder = || {
             let num = named.row.map(|row| row.num);
-            num.and_then(|num| self.holders.get(&num)).is_some_and(|peers| peers.contains(&peer))
+            num.and_then(|num| self.holders.get(&num))
+                .is_some_and(|peers| peers.contains(&(peer, session_now)))
         };
         let Session { in_flight, acks, ack_ids, asked, asked_ids, offered, .. } = &pair.session;
         let owed = match named.theirs {
@@ -83,15 +85,14 @@ impl<S: Store> Engine<S> {
         let ours = named.ours();
         let mut released = None;
         if let Some(pair) = self.pair_mut(peer, group) {
-            let session = &mut pair.session;
             if ours > 0 && before.peer_has != after.peer_has {
                 if after.peer_has {
                     pair.has.insert(ours);
                     pair.has_grew = true;
-                    session.again.remove(ours);
+                    pair.session.again.remove(ours);
                 } else {
                     pair.has.remove(ours);
-                    session.again.insert(ours);
+                    pair.session.again.insert(ours);
                 }
             }
             if after.ack == AckState::Owed {
@@ -99,17 +100,20 @@ impl<S: Store> Engine<S> {
                     // A peer that sends and never reads cannot make these grow without end; what is left out is
                     // stated at the next contact, or acknowledged when it is offered again.
                     Some(theirs) => {
-                        pair.got.insert(theirs);
-                        if session.acks.span_count() < MAX_OWED {
-                            session.acks.insert(theirs);
+                        pair.note_got(Span::one(theirs));
+                        if pair.session.acks.span_count() < MAX_OWED {
+                            pair.session.acks.insert(theirs);
                         }
                     }
-                    None if session.ack_ids.len() < MAX_OWED && !session.ack_ids.contains(&named.id) => {
-                        session.ack_ids.push_back(named.id);
+                    None => {
+                        let ids = &mut pair.session.ack_ids;
+                        if ids.len() < MAX_OWED && !ids.contains(&named.id) {
+                            ids.push_back(named.id);
+                        }
                     }
-                    None => {}
                 }
             }
+            let session = &mut pair.session;
             if before.in_flight != after.in_flight && after.in_flight == InFlight::Nothing {
                 released = session.in_flight.remove(&ours);
             }
@@ -135,9 +139,11 @@ impl<S: Store> Engine<S> {
             && after.hold == Hold::Held
             && after.peer_has
         {
+            let session = self.peers.get(&peer).map_or(0, |state| state.session);
             let holders = self.holders.entry(row.num).or_default();
-            if !holders.contains(&peer) {
-                holders.push(peer);
+            holders.retain(|(known, since)| *known != peer || *since == session);
+            if !holders.contains(&(peer, session)) {
+                holders.push((peer, session));
             }
         }
         if before.peer_has != after.peer_has {
@@ -157,6 +163,10 @@ impl<S: Store> Engine<S> {
             InFlight::Offer => link.open_offers = link.open_offers.saturating_sub(1),
             InFlight::Nothing => {}
         }
-        self.wake_link(sent.link);
+        // Offers are counted over all links to the peer.
+        let peer = link.peer;
+        for id in self.peers.get(&peer).map(|peer| peer.links.clone()).unwrap_or_default() {
+            self.wake_link(id);
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use hedgerow_proto::{Message, MessageId};
+use hedgerow_proto::{Message, MessageId, limits};
 
 use super::facts::Named;
 use super::{Engine, Timer};
@@ -150,6 +150,16 @@ impl<S: Store> Engine<S> {
         }
         self.close_offers(group_num, row, sources);
         Ok(Kept::Row(row))
+    }
+
+    /// Whether any message that comes can be kept, even if it must wait.
+    pub(super) fn has_parking_room(&self, group: GroupNum) -> bool {
+        let Some(group) = self.groups.get(&group) else { return false };
+        let counts = group.counts;
+        let body = limits::MAX_BODY as u64;
+        counts.waiting + counts.early < self.config.max_parked_messages
+            && counts.parked_bytes + body <= self.config.max_parked_bytes
+            && (!group.judged || counts.unvalidated < self.config.max_unvalidated)
     }
 
     /// Publishes a message of our own: delivered at birth.
@@ -298,9 +308,12 @@ impl<S: Store> Engine<S> {
         if let Some(group) = self.groups.get_mut(&row.group) {
             group.counts.leave(row.state, row.body_len);
             group.counts.enter(state, row.body_len);
+            group.moves += 1;
         }
         row.state = state;
         self.dirty = true;
+        // There may be room for what was turned away.
+        self.changed_groups.insert(row.group);
         Ok(self.store.update(row)?)
     }
 
@@ -332,6 +345,7 @@ impl<S: Store> Engine<S> {
         row.height = key.height;
         if let Some(group) = self.groups.get_mut(&row.group) {
             group.head += 1;
+            group.moves += 1;
             group.chain = chain(group.chain, &row.id);
             group.delivered_from.get_or_insert(group.head);
             row.position = group.head;
@@ -392,15 +406,19 @@ impl<S: Store> Engine<S> {
         self.changed_groups.insert(row.group);
         self.fresh_groups.insert(row.group);
         if let Some(group) = self.groups.get_mut(&row.group) {
-            if group.stored_heads.is_none() {
-                group.stored_heads = Some(group.heads.clone());
-            }
-            for dep in deps {
-                group.heads.remove(dep);
+            for dep in deps.iter().filter(|dep| group.heads.remove(dep)) {
+                // One that came and went since the last commit was never written.
+                if group.changed_heads.remove(dep) != Some(true) {
+                    group.changed_heads.insert(*dep, false);
+                }
             }
             group.heads.insert(row.num);
+            group.changed_heads.insert(row.num, true);
         }
-        for peer in self.holders.remove(&row.num).unwrap_or_default() {
+        for (peer, session) in self.holders.remove(&row.num).unwrap_or_default() {
+            if self.peers.get(&peer).is_none_or(|state| state.session != session) {
+                continue;
+            }
             if let Some(pair) = self.pair_mut(peer, row.group) {
                 pair.has.insert(row.position);
                 pair.has_grew = true;

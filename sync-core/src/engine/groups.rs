@@ -1,8 +1,8 @@
 //! Groups, peers, and who shares what with whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hedgerow_proto::{Announce, GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
+use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
 
 use super::state::{Counts, Group, Peer};
 use super::{Engine, Timer};
@@ -76,10 +76,9 @@ impl<S: Store> Engine<S> {
             peer.groups.remove(&num);
         }
         for link in self.links.values_mut() {
-            if let Some(name) = link.ours.remove(&num).filter(|name| name.number > 0) {
-                link.farewells.push_back((name.number, Announce::tag_of(&link.nonce, group)));
-            }
+            link.ours.remove(&num);
             link.refs.remove(&num);
+            link.acked.remove(&num);
             link.tags.retain(|_, tagged| *tagged != num);
             link.ephemerals.retain(|(of, ..)| *of != num);
             for named in link.theirs.values_mut().filter(|named| **named == Some(num)) {
@@ -94,6 +93,8 @@ impl<S: Store> Engine<S> {
         self.grown_pairs.retain(|(_, of)| *of != num);
         self.dirty = true;
         let result = self.move_wanted_out(num).and_then(|()| Ok(self.store.remove_group(num)?));
+        self.guard(result)?;
+        let result = self.forget_removed_holders();
         self.guard(result)
     }
 
@@ -121,6 +122,17 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
+    }
+
+    /// Messages that are gone are held by nobody.
+    fn forget_removed_holders(&mut self) -> Result<(), EngineError> {
+        let nums: Vec<MessageNum> = self.holders.keys().copied().collect();
+        for num in nums {
+            if self.store.row(num)?.is_none() {
+                self.holders.remove(&num);
+            }
+        }
+        Ok(())
     }
 
     /// Every group.
@@ -242,9 +254,10 @@ impl<S: Store> Engine<S> {
                 head: row.head,
                 chain: row.chain,
                 heads,
-                stored_heads: None,
+                changed_heads: BTreeMap::new(),
                 delivered_from: None,
                 counts: Counts::default(),
+                moves: 0,
                 peers: BTreeSet::new(),
             },
         );

@@ -19,13 +19,39 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
     Hello,
-    Announce(GroupNum, u32),
+    /// Under which number, and whether it said that the peer must void what it knows.
+    Announce(GroupNum, u32, bool),
     Farewell(u32, [u8; TAG_LEN]),
-    Ack { group: GroupNum, held: Vec<Span>, known: Vec<Span>, ids: Vec<MessageId>, duplicates: u32 },
-    Sent { group: GroupNum, position: u64, frame: u64 },
-    Answer { group: GroupNum, id: MessageId },
-    Request { group: GroupNum, id: MessageId },
-    Unavailable { group: GroupNum, positions: Vec<Span>, ids: Vec<MessageId> },
+    Ack {
+        group: GroupNum,
+        held: Vec<Span>,
+        known: Vec<Span>,
+        ids: Vec<MessageId>,
+        duplicates: u32,
+    },
+    Sent {
+        group: GroupNum,
+        position: u64,
+        frame: u64,
+    },
+    Answer {
+        group: GroupNum,
+        id: MessageId,
+    },
+    Request {
+        group: GroupNum,
+        id: MessageId,
+    },
+    /// Positions of the peer that are asked for again.
+    CallBack {
+        group: GroupNum,
+        positions: Vec<Span>,
+    },
+    Unavailable {
+        group: GroupNum,
+        positions: Vec<Span>,
+        ids: Vec<MessageId>,
+    },
 }
 
 #[derive(Debug)]
@@ -39,8 +65,12 @@ struct SentFrame {
 pub(super) struct Lossy {
     next: u64,
     sent: BTreeMap<u64, SentFrame>,
+    /// How many of them hold something.
+    loaded: usize,
     largest_acked: u64,
     received: SpanSet,
+    /// When the newest frame was received.
+    newest_at: Time,
     /// An acknowledgement is to be sent.
     pub(super) ack_due: bool,
     /// PINGs that are to be sent.
@@ -60,6 +90,10 @@ const MAX_SENT: usize = 4096;
 const RECEIVE_WINDOW: u64 = 16_384;
 /// Most PINGs at once.
 const MAX_PINGS: u32 = 4;
+/// How many probes in vain a line may need, as one does that loses nine frames of ten.
+const EAGER_PROBES: u32 = 200;
+/// Longest round trip that is believed, in ms: a clock that is set, or a device that slept, shows longer ones.
+const MAX_ROUND_TRIP_MS: u64 = 60_000;
 
 #[derive(Debug)]
 struct RoundTrip {
@@ -73,8 +107,10 @@ impl Lossy {
         Self {
             next: 1,
             sent: BTreeMap::new(),
+            loaded: 0,
             largest_acked: 0,
             received: SpanSet::new(),
+            newest_at: Time(0),
             ack_due: false,
             pings_due: 0,
             rtt: RoundTrip { smoothed: round_trip_ms.max(1), variation: round_trip_ms / 2, measured: false },
@@ -97,7 +133,9 @@ impl Lossy {
 
     /// Whether another frame with contents may be sent.
     pub(super) fn has_room(&self) -> bool {
-        self.sent.len() < MAX_SENT
+        // The peer must not take the oldest for repeated.
+        let oldest = self.sent.keys().next().copied().unwrap_or(self.next);
+        self.sent.len() < MAX_SENT && self.next - oldest < RECEIVE_WINDOW / 2
     }
 
     /// The number that the next frame gets.
@@ -106,7 +144,10 @@ impl Lossy {
     }
 
     /// Notes a frame of the peer; false if it came before.
-    pub(super) fn receive(&mut self, number: u64) -> bool {
+    pub(super) fn receive(&mut self, number: u64, now: Time) -> bool {
+        if number > self.received.max() {
+            self.newest_at = now;
+        }
         let newest = self.received.max().max(number);
         if number <= newest.saturating_sub(RECEIVE_WINDOW) || !self.received.insert(number) {
             self.ack_due = true;
@@ -120,6 +161,12 @@ impl Lossy {
             self.received.insert_span(Span { first: 1, last: old });
         }
         true
+    }
+
+    /// How long ago the newest frame was received, in ms: the other side's estimate of the round trip must not
+    /// count how long an acknowledgement took that was told late, or told again.
+    pub(super) fn ack_delay_ms(&self, now: Time) -> u32 {
+        u32::try_from(now.since(self.newest_at)).unwrap_or(u32::MAX)
     }
 
     /// The newest spans of frames received, ascending: as many as take at most `room` bytes on the wire.
@@ -149,18 +196,27 @@ impl Lossy {
             let oldest = self.sent.iter().find(|(_, frame)| frame.items.is_empty()).map(|(&n, _)| n);
             oldest.and_then(|n| self.sent.remove(&n));
         }
+        self.loaded += usize::from(!items.is_empty());
         self.sent.insert(number, SentFrame { at: now, items });
         self.arm(now);
         number
     }
 
     fn arm(&mut self, now: Time) {
-        let wait = self.rtt.timeout() << self.probes.min(16);
+        // A bad line is probed at a steady pace; one that has been silent for very long, ever less often.
+        let doublings = self.probes.min(3) + self.probes.saturating_sub(EAGER_PROBES);
+        let wait = self.rtt.timeout() << doublings.min(16);
         self.probe_at = (!self.sent.is_empty()).then(|| now + wait.min(self.max_probe_ms.max(1)));
     }
 
-    /// Takes the peer's acknowledgements; returns what arrived, and then what was lost.
-    pub(super) fn acknowledged(&mut self, spans: &[Span], now: Time) -> (Vec<Item>, Vec<Item>) {
+    /// Takes the peer's acknowledgements, the newest of them `delay_ms` old; returns what arrived, and then what
+    /// was lost.
+    pub(super) fn acknowledged(
+        &mut self,
+        spans: &[Span],
+        delay_ms: u32,
+        now: Time,
+    ) -> (Vec<Item>, Vec<Item>) {
         let mut arrived = Vec::new();
         let mut newest: Option<(u64, Time)> = None;
         for span in spans {
@@ -168,6 +224,7 @@ impl Lossy {
             for number in numbers {
                 if let Some(frame) = self.sent.remove(&number) {
                     newest = newest.max(Some((number, frame.at)));
+                    self.loaded -= usize::from(!frame.items.is_empty());
                     arrived.extend(frame.items);
                 }
             }
@@ -175,7 +232,10 @@ impl Lossy {
         if let Some((number, at)) = newest {
             if number > self.largest_acked {
                 self.largest_acked = number;
-                self.rtt.sample(now.since(at));
+                // The delay is that of the newest frame that the peer received.
+                if spans.last().is_some_and(|span| span.last == number) {
+                    self.rtt.sample(now.since(at).saturating_sub(delay_ms.into()));
+                }
             }
             self.probes = 0;
             self.arm(now);
@@ -192,12 +252,24 @@ impl Lossy {
             .filter(|(_, frame)| now.since(frame.at) >= patience)
             .map(|(&n, _)| n)
             .collect();
-        let items =
-            numbers.iter().filter_map(|n| self.sent.remove(n)).flat_map(|frame| frame.items).collect();
-        if self.sent.is_empty() {
+        let mut items = Vec::new();
+        for frame in numbers.iter().filter_map(|number| self.sent.remove(number)) {
+            self.loaded -= usize::from(!frame.items.is_empty());
+            items.extend(frame.items);
+        }
+        if self.loaded == 0 {
+            // What became of mere probes does not matter.
+            self.sent.clear();
             self.probe_at = None;
+            self.pings_due = 0;
         }
         items
+    }
+
+    /// The link ends: everything of which nobody knows whether it arrived.
+    pub(super) fn take_all(&mut self) -> Vec<Item> {
+        self.loaded = 0;
+        std::mem::take(&mut self.sent).into_values().flat_map(|frame| frame.items).collect()
     }
 
     /// When something is to be done at the latest.
@@ -222,6 +294,7 @@ impl Lossy {
 impl RoundTrip {
     /// RFC 6298, section 2.
     fn sample(&mut self, ms: u64) {
+        let ms = ms.min(MAX_ROUND_TRIP_MS);
         if self.measured {
             let error = self.smoothed.abs_diff(ms);
             self.variation = (3 * self.variation + error).div_ceil(4);
@@ -265,7 +338,7 @@ mod tests {
         assert!(link.handle_timeout(probe).is_empty(), "nothing is known to be lost");
         assert_eq!(link.pings_due, 1);
         assert_eq!(link.send(vec![], probe), 2);
-        let (arrived, lost) = link.acknowledged(&[Span::one(2)], probe + 100);
+        let (arrived, lost) = link.acknowledged(&[Span::one(2)], 0, probe + 100);
         assert!(arrived.is_empty());
         let lost = if lost.is_empty() { link.handle_timeout(link.timeout().unwrap()) } else { lost };
         assert_eq!(lost, item(1));
@@ -275,13 +348,13 @@ mod tests {
     #[test]
     fn a_repeated_frame_is_known() {
         let mut link = Lossy::new(100, 2000);
-        assert!(link.receive(3));
-        assert!(!link.receive(3));
-        assert!(link.receive(1));
+        assert!(link.receive(3, Time(0)));
+        assert!(!link.receive(3, Time(0)));
+        assert!(link.receive(1, Time(0)));
         assert_eq!(link.acks(64), vec![Span::one(1), Span::one(3)]);
         assert_eq!(link.acks(3), vec![Span::one(3)]);
-        assert!(link.receive(3 + RECEIVE_WINDOW));
-        assert!(!link.receive(2), "too old to tell");
+        assert!(link.receive(3 + RECEIVE_WINDOW, Time(0)));
+        assert!(!link.receive(2, Time(0)), "too old to tell");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What comes from a peer: one frame at a time, record by record.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Batch, DepRef, Ephemeral, Frame, GroupRef, Message, MessageId, Offer, Request, Span, Unavailable,
@@ -46,7 +48,8 @@ impl<S: Store> Engine<S> {
     }
 
     fn take_bytes(&mut self, id: LinkId, bytes: Bytes) -> Taken {
-        let limit = self.config.max_frame;
+        // The peer may have made the frame before it knew our limit.
+        let limit = self.config.max_frame.max(limits::DEFAULT_MAX_FRAME);
         let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
         if bytes.len() > limit {
             return Ok(Err(Rule::OversizedFrame { found: bytes.len(), limit }));
@@ -75,9 +78,9 @@ impl<S: Store> Engine<S> {
             return Ok(Err(rule));
         }
         if let Some(lossy) = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()) {
-            let (arrived, lost) = lossy.acknowledged(&frame.frame_acks, self.now);
+            let (arrived, lost) = lossy.acknowledged(&frame.frame_acks, frame.ack_delay_ms, self.now);
             let fresh = match frame.number {
-                Some(number) => lossy.receive(number),
+                Some(number) => lossy.receive(number, self.now),
                 None => false,
             };
             self.items_arrived(id, arrived);
@@ -89,7 +92,7 @@ impl<S: Store> Engine<S> {
             }
         }
         for announce in frame.announces {
-            if let Err(rule) = self.take_announce(id, announce)? {
+            if let Err(rule) = self.take_announce(id, announce, frame.number.unwrap_or(0))? {
                 return Ok(Err(rule));
             }
         }
@@ -205,11 +208,14 @@ impl<S: Store> Engine<S> {
         let id = scheme.message_id(&message);
         if let Some(position) = wire.position {
             refs.received.push(position, id);
+            self.note_position(peer, group_num, position, id);
         }
         let found = self.store.find(&id)?;
         let row = match found {
             Some(row) if row.state != MessageState::Wanted => {
-                link.traffic.duplicates_in += 1;
+                if let Some(link) = self.links.get_mut(&link_id) {
+                    link.traffic.duplicates_in += 1;
+                }
                 if let Some(pair) = self.pair_mut(peer, group_num) {
                     pair.session.duplicates = pair.session.duplicates.saturating_add(1);
                 }
@@ -219,12 +225,12 @@ impl<S: Store> Engine<S> {
             wanted => match self.keep_message(peer, group_num, id, &message, wanted)? {
                 Kept::Row(row) => row,
                 Kept::NoRoom => {
-                    // As good as an offer: it is asked for when there is room.
                     self.refuse(link_id);
-                    let later = self.now + self.config.request_timeout_ms;
                     if let Some(theirs) = wire.position {
-                        self.note_offer(peer, group_num, id, theirs, later);
+                        self.close_offer(peer, group_num, theirs);
+                        self.turn_away(peer, group_num, theirs);
                     }
+                    self.want_without_room(id, peer, wire.position.is_some());
                     return Ok(());
                 }
             },
@@ -235,6 +241,32 @@ impl<S: Store> Engine<S> {
             self.close_offer(peer, group_num, theirs);
         }
         Ok(())
+    }
+
+    /// What the peer offered under a position is not there, if something else is.
+    fn note_position(&mut self, peer: PeerNum, group: GroupNum, theirs: u64, id: MessageId) {
+        let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+        if let Some(&other) = pair.and_then(|pair| pair.session.offered.get(&theirs))
+            && other != id
+        {
+            self.close_offer(peer, group, theirs);
+            self.want_refused(other, peer);
+        }
+    }
+
+    /// Notes a position of the peer that came when there was no room for it.
+    fn turn_away(&mut self, peer: PeerNum, group: GroupNum, theirs: u64) {
+        let moves = self.groups.get(&group).map_or(0, |g| g.moves);
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        let session = &mut pair.session;
+        if session.called_back.remove(theirs) {
+            session.turned_at = Some((theirs, moves));
+        }
+        if session.turned_away.span_count() < MAX_ASKED_SPANS {
+            session.turned_away.insert(theirs);
+        }
+        self.peers.get_mut(&peer).map(|state| state.turned.insert(group));
+        self.wake(peer, group);
     }
 
     /// A message that was held already came again: its sender need not be asked for it.
@@ -256,9 +288,10 @@ impl<S: Store> Engine<S> {
             if row.is_some() {
                 self.apply(peer, group, &named, Input::Offer);
             } else if let Some(theirs) = item.position
-                && !self.note_offer(peer, group, item.id, theirs, self.now)
+                && !self.note_offer(peer, group, item.id, theirs)
             {
                 self.refuse(link_id);
+                self.turn_away(peer, group, theirs);
             }
         }
         if let Some(last) = last {
@@ -268,15 +301,10 @@ impl<S: Store> Engine<S> {
     }
 
     /// Keeps an offer of what we lack; false if there is no room for it.
-    fn note_offer(
-        &mut self,
-        peer: PeerNum,
-        group: GroupNum,
-        id: MessageId,
-        theirs: u64,
-        not_before: Time,
-    ) -> bool {
+    fn note_offer(&mut self, peer: PeerNum, group: GroupNum, id: MessageId, theirs: u64) -> bool {
+        // What was asked for is answered in the eyes of the peer, and counts here until it comes.
         let limit = usize::try_from(self.config.max_offers).unwrap_or(usize::MAX);
+        let limit = limit.saturating_add(self.config.max_requests);
         let Some(state) = self.peers.get_mut(&peer) else { return false };
         let Some(pair) = state.groups.get_mut(&group) else { return false };
         if !pair.session.offered.contains_key(&theirs) {
@@ -290,7 +318,7 @@ impl<S: Store> Engine<S> {
         {
             self.want_refused(other, peer);
         }
-        self.want_offered(id, group, peer, theirs, not_before);
+        self.want_offered(id, group, peer, theirs);
         true
     }
 
@@ -309,11 +337,11 @@ impl<S: Store> Engine<S> {
                     session.in_flight.range(span.first..=span.last).map(|(&p, _)| p).collect();
                 settled.extend(positions.iter().filter_map(|p| session.in_flight.remove(p)));
             }
-            for span in ack.known.iter().take(max_spans.saturating_sub(pair.got.span_count())) {
-                pair.got.insert_span(*span);
-            }
             session.lacks = if ack.duplicates > 0 { -16 } else { session.lacks };
             pair.has_grew |= !ack.held.is_empty();
+            for span in ack.known.iter().take(max_spans.saturating_sub(pair.got.span_count())) {
+                pair.note_got(*span);
+            }
         }
         if let Some(last) = ack.known.last() {
             self.note_mark(peer, group, last.last, ack.chain);
@@ -382,24 +410,27 @@ impl<S: Store> Engine<S> {
 
     fn take_unavailable(&mut self, link_id: LinkId, unavailable: &Unavailable) -> Result<(), EngineError> {
         let Some((peer, group)) = self.group_of(link_id, unavailable.group) else { return Ok(()) };
-        let mut refused = unavailable.ids.clone();
-        if let Some(pair) = self.pair_mut(peer, group) {
+        let mut refused = Vec::new();
+        if let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) {
+            let session = &mut pair.session;
+            // What is not asked for yet was offered after this was said.
+            let unsent: BTreeSet<MessageId> = session.to_request.iter().map(|(id, _)| *id).collect();
             for span in &unavailable.positions {
-                refused.extend(pair.session.offered.range(span.first..=span.last).map(|(_, id)| *id));
+                session.turned_away.remove_span(*span);
+                session.called_back.remove_span(*span);
+                let offered = session.offered.range(span.first..=span.last).map(|(&at, &id)| (at, id));
+                refused
+                    .extend(offered.filter(|(_, id)| self.wants.is_asked(id, peer) && !unsent.contains(id)));
             }
         }
-        for span in &unavailable.positions {
-            let offered: Vec<u64> = self
-                .pair_mut(peer, group)
-                .map(|pair| pair.session.offered.range(span.first..=span.last).map(|(&p, _)| p).collect())
-                .unwrap_or_default();
-            for theirs in offered {
-                self.close_offer(peer, group, theirs);
-            }
-        }
-        for id in refused {
+        for (theirs, id) in refused {
+            self.close_offer(peer, group, theirs);
             self.want_refused(id, peer);
         }
+        for &id in &unavailable.ids {
+            self.want_unavailable(id, peer);
+        }
+        self.wake(peer, group);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use hedgerow_proto::{Announce, Capabilities, Hello, PeerId, Visibility, limits};
 use rand::Rng as _;
 
 use super::lossy::Lossy;
-use super::state::{Link, OurName};
+use super::state::{Link, PeerGroup, Sent};
 use super::{Engine, LinkId, Taken, Timer};
 use crate::config::LinkProfile;
 use crate::error::{EngineError, Rule};
@@ -47,10 +47,8 @@ impl<S: Store> Engine<S> {
         state.links.insert(id);
         let visible = state.groups.iter().filter(|(_, pair)| pair.visibility != Visibility::Invisible);
         let announce_due: BTreeSet<GroupNum> = visible.map(|(&group, _)| group).collect();
-        for pair in state.groups.values_mut() {
-            let stuck = std::mem::take(&mut pair.session.too_large);
-            stuck.spans().for_each(|span| pair.session.again.insert_span(span));
-        }
+        let voided: Vec<GroupNum> =
+            state.groups.iter().filter(|(_, pair)| pair.session.voided).map(|(&group, _)| group).collect();
         self.links.insert(
             id,
             Link {
@@ -69,11 +67,13 @@ impl<S: Store> Engine<S> {
                 announce_due,
                 farewells: VecDeque::new(),
                 theirs: BTreeMap::new(),
+                stances: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 announced: BTreeMap::new(),
                 ready: VecDeque::new(),
                 ready_set: BTreeSet::new(),
                 refs: BTreeMap::new(),
+                acked: BTreeMap::new(),
                 ephemerals: VecDeque::new(),
                 in_flight_bytes: 0,
                 open_offers: 0,
@@ -82,6 +82,9 @@ impl<S: Store> Engine<S> {
                 traffic: Traffic::default(),
             },
         );
+        if let Some(link) = self.links.get_mut(&id) {
+            voided.into_iter().for_each(|group| link.void(group));
+        }
         self.wake_link(id);
         tracing::debug!(link = id.0, peer = %peer.short(), %now, "link up");
         Ok(id)
@@ -89,9 +92,13 @@ impl<S: Store> Engine<S> {
 
     /// A carrier ended. What was under way on it is due again. Nothing happens if the link is not up.
     pub fn link_down(&mut self, id: LinkId, now: Time) {
+        let unsettled = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()).map(Lossy::take_all);
+        self.items_lost(id, unsettled.unwrap_or_default());
         let Some(link) = self.links.remove(&id) else { return };
         self.traffic.add(&link.traffic);
-        self.timers.retain(|(_, timer)| *timer != Timer::Link(id));
+        if let Some(at) = link.lossy.and_then(|lossy| lossy.armed) {
+            self.timers.remove(&(at, Timer::Link(id)));
+        }
         let Some(peer) = self.peers.get_mut(&link.peer) else { return };
         peer.links.remove(&id);
         let last = peer.links.is_empty();
@@ -104,11 +111,18 @@ impl<S: Store> Engine<S> {
                 pair.session.in_flight.remove(&position);
                 pair.session.again.insert(position);
             }
+            pair.session.call_back_again();
+            // Acknowledgements of what came over other links may have died with this one.
+            let acked = link.acked.get(&group).into_iter().flat_map(SpanSet::spans);
+            acked.for_each(|span| pair.session.acks.insert_span(span));
         }
         if last {
             for &group in &groups {
                 self.end_session(link.peer, group);
             }
+        }
+        for &group in link.stances.keys() {
+            self.renew_stance(link.peer, group);
         }
         for group in groups {
             // A row that was put off is written now, with the next commit.
@@ -136,21 +150,18 @@ impl<S: Store> Engine<S> {
     pub(super) fn leave_group(&mut self, peer: PeerNum, group: GroupNum) {
         let Some(state) = self.peers.get(&peer) else { return };
         let links: Vec<LinkId> = state.links.iter().copied().collect();
-        let sent: Vec<_> = state
-            .groups
-            .get(&group)
-            .map(|pair| pair.session.in_flight.values().copied().collect())
-            .unwrap_or_default();
-        for sent in sent {
-            self.release(&sent);
-        }
+        self.void_in_flight(peer, group, |_| true);
         self.end_session(peer, group);
+        let Some(group_id) = self.groups.get(&group).map(|g| g.id) else { return };
         for id in links {
-            if let Some(link) = self.links.get_mut(&id)
-                && link.ours.contains_key(&group)
-            {
-                link.announce_due.insert(group);
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            // Should the group be shared again, it gets another name, by which the peer knows that we were away.
+            if let Some(name) = link.ours.remove(&group).filter(|name| name.number > 0) {
+                link.farewells.push_back((name.number, Announce::tag_of(&link.nonce, group_id)));
             }
+            link.announce_due.remove(&group);
+            link.refs.remove(&group);
+            link.stances.remove(&group);
             self.wake_link(id);
         }
     }
@@ -181,9 +192,9 @@ impl<S: Store> Engine<S> {
             if let Some(hello) = &link.hello {
                 let tag = Announce::tag_of(&hello.nonce, id);
                 link.tags.insert(tag, group);
-                if let Some(announce) = link.announced.get(&tag).cloned() {
+                if let Some((frame, announce)) = link.announced.get(&tag).cloned() {
                     // It counted against the limits when it came.
-                    let _within_limits = self.take_announce(link_id, announce)?;
+                    let _within_limits = self.take_announce(link_id, announce, frame)?;
                 }
             }
             self.wake_link(link_id);
@@ -211,6 +222,7 @@ impl<S: Store> Engine<S> {
         link.hello = Some(hello);
         let peer_num = link.peer;
         let Some(peer) = self.peers.get_mut(&peer_num) else { return Ok(Ok(())) };
+        peer.session += 1;
         if peer.install != Some(install) {
             // A new store at the other end: what it held, and what its positions meant, is void.
             let known = peer.install.replace(install).is_some();
@@ -223,10 +235,20 @@ impl<S: Store> Engine<S> {
                     pair.mark_chain = 0;
                     self.changed_pairs.insert((peer_num, group));
                 }
+                // So is what is outstanding with the store before it, on links that are not known to be dead yet.
+                let groups: Vec<GroupNum> = peer.groups.keys().copied().collect();
+                for group in groups {
+                    self.void_in_flight(peer_num, group, |_| true);
+                    self.end_session(peer_num, group);
+                }
+                for link in self.links.values_mut().filter(|link| link.peer == peer_num) {
+                    link.stances.clear();
+                }
             }
             self.store.put_peer(&PeerRow { num: peer_num, id, install: Some(install) })?;
             self.dirty = true;
         }
+        let Some(peer) = self.peers.get(&peer_num) else { return Ok(Ok(())) };
         let peer_id = peer.id;
         let visible: Vec<GroupNum> = peer
             .groups
@@ -247,22 +269,36 @@ impl<S: Store> Engine<S> {
     }
 
     /// Takes an ANNOUNCE: the peer's side of the sharing, and what it holds of our log, which replaces what we
-    /// believed about that.
-    pub(super) fn take_announce(&mut self, id: LinkId, announce: Announce) -> Taken {
+    /// believed about that. `frame` is the number of its frame on a lossy link, else 0.
+    pub(super) fn take_announce(&mut self, id: LinkId, announce: Announce, frame: u64) -> Taken {
         let now = self.now;
         let limit = self.config.max_announces;
         let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
-        if link.theirs.len() >= limit && !link.theirs.contains_key(&announce.number) {
+        let before = link.announced.get(&announce.tag).map(|(frame, before)| (before.number, *frame));
+        if link.lossy.is_some() && before.is_some_and(|before| (announce.number, frame) < before) {
+            // A later one overtook it.
+            return Ok(Ok(()));
+        }
+        if (link.theirs.len() >= limit && !link.theirs.contains_key(&announce.number))
+            || (link.announced.len() >= limit && before.is_none())
+        {
             return Ok(Err(Rule::TooManyAnnounces(limit)));
         }
         let group = link.tags.get(&announce.tag).copied();
+        // Another name: the peer was away meanwhile, and ignored what came.
+        let renamed = before.map(|(number, _)| number).filter(|&number| number != announce.number);
+        renamed.map(|number| link.theirs.remove(&number));
         link.theirs.insert(announce.number, group);
         let mut kept = announce.clone();
         if kept.held.len() > MAX_KEPT_SPANS {
             kept.held.clear();
         }
-        link.announced.insert(announce.tag, kept);
+        link.announced.insert(announce.tag, (frame, kept));
         let Some(group) = group else { return Ok(Ok(())) };
+        if renamed.is_some() {
+            link.refs.remove(&group);
+        }
+        link.stances.insert(group, announce.visibility);
         let peer = link.peer;
         let Some(head) = self.groups.get(&group).map(|g| g.head) else { return Ok(Ok(())) };
         let agreed = self.log_agrees(group, &announce)?;
@@ -271,9 +307,8 @@ impl<S: Store> Engine<S> {
             pair.got.clear();
             pair.mark = 0;
             pair.mark_chain = 0;
-            pair.session.acks.clear();
         }
-        pair.session.theirs = Some(announce.visibility);
+        pair.session.call_back_again();
         pair.has = if agreed {
             let mut has: SpanSet = announce.held.into_iter().collect();
             has.truncate(announce.mark.min(head));
@@ -283,33 +318,58 @@ impl<S: Store> Engine<S> {
         };
         pair.session.next = 1;
         pair.session.again.clear();
-        let refused = if announce.visibility == Visibility::Invisible {
-            // What was under way when the peer left the group was refused there.
-            std::mem::take(&mut pair.session.in_flight)
-        } else {
-            std::collections::BTreeMap::new()
-        };
         pair.has_grew = true;
+        let void = !agreed && !pair.session.voided;
+        pair.session.voided |= void;
         self.grown_pairs.insert((peer, group));
         self.changed_pairs.insert((peer, group));
-        for sent in refused.values() {
-            self.release(sent);
+        if announce.visibility == Visibility::Invisible || renamed.is_some() {
+            // What was under way when the peer left the group was refused there.
+            self.void_in_flight(peer, group, |sent| sent.link == id);
         }
-        if !agreed {
+        self.settle_in_flight(peer, group);
+        self.renew_stance(peer, group);
+        if void {
             // What the peer holds of our log is not what stands in it: our store went back in time.
-            if let Some(link) = self.links.get_mut(&id) {
-                link.ours.entry(group).and_modify(|name| name.reset = true).or_insert(OurName {
-                    number: 0,
-                    reset: true,
-                    usable: false,
-                });
-                link.announce_due.insert(group);
+            for link in self.links.values_mut().filter(|link| link.peer == peer) {
+                link.void(group);
             }
         }
         self.note_behind(peer, group, now);
         self.add_source_to_wants(peer, group);
         self.wake(peer, group);
         Ok(Ok(()))
+    }
+
+    /// Takes what a peer says of a group on all links together. One that left it everywhere offers nothing.
+    fn renew_stance(&mut self, peer: PeerNum, group: GroupNum) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let links = state.links.iter().filter_map(|id| self.links.get(id));
+        let theirs = links.filter_map(|link| link.stances.get(&group)).max().copied();
+        let Some(pair) = state.groups.get_mut(&group) else { return };
+        pair.session.theirs = theirs;
+        if theirs.unwrap_or_default() == Visibility::Invisible {
+            pair.session.turned_away.clear();
+            pair.session.called_back.clear();
+            self.drop_sources(peer, group);
+        }
+    }
+
+    /// Forgets what is under way to a peer and fits `which`.
+    fn void_in_flight(&mut self, peer: PeerNum, group: GroupNum, which: impl Fn(&Sent) -> bool) {
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        let gone: Vec<Sent> =
+            pair.session.in_flight.extract_if(.., |_, sent| which(sent)).map(|(_, sent)| sent).collect();
+        gone.iter().for_each(|sent| self.release(sent));
+    }
+
+    /// What was under way to a peer and is known to be there is no longer under way.
+    fn settle_in_flight(&mut self, peer: PeerNum, group: GroupNum) {
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        let PeerGroup { has, session, .. } = pair;
+        let there = session.in_flight.extract_if(.., |&position, _| has.contains(position));
+        let there: Vec<Sent> = there.map(|(_, sent)| sent).collect();
+        there.iter().for_each(|sent| self.release(sent));
     }
 
     /// Whether a peer's memory of our log is of the log that we have.

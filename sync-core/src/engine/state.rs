@@ -1,11 +1,13 @@
 //! What the engine keeps in memory: small rows of groups and peers, and what is outstanding.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use hedgerow_proto::limits::{NONCE_LEN, TAG_LEN};
 use hedgerow_proto::{
-    Announce, Capabilities, Codec, GroupDescriptor, GroupId, Hello, IdScheme, MessageId, PeerId, Visibility,
+    Announce, Capabilities, Codec, GroupDescriptor, GroupId, Hello, IdScheme, MessageId, PeerId, Span,
+    Visibility,
 };
 
 use super::LinkId;
@@ -28,11 +30,13 @@ pub(super) struct Group {
     pub(super) head: u64,
     pub(super) chain: u64,
     pub(super) heads: BTreeSet<MessageNum>,
-    /// The heads as the store has them, if they changed since the last commit.
-    pub(super) stored_heads: Option<BTreeSet<MessageNum>>,
+    /// Which heads came (`true`) and went since the last commit.
+    pub(super) changed_heads: BTreeMap<MessageNum, bool>,
     /// First position delivered since the last `Delivered` event.
     pub(super) delivered_from: Option<u64>,
     pub(super) counts: Counts,
+    /// Grows whenever a message moves on, so that another may find room.
+    pub(super) moves: u64,
     /// Peers to whom the group is not invisible.
     pub(super) peers: BTreeSet<PeerNum>,
 }
@@ -88,10 +92,17 @@ pub(super) struct Peer {
     pub(super) install: Option<u64>,
     pub(super) groups: BTreeMap<GroupNum, PeerGroup>,
     pub(super) links: BTreeSet<LinkId>,
+    /// Grows with every HELLO of it.
+    pub(super) session: u64,
     /// How many messages we have asked of it.
     pub(super) requested: usize,
     /// How many of its offers are open.
     pub(super) offered: usize,
+    /// Groups in which something that came was turned away.
+    pub(super) turned: BTreeSet<GroupNum>,
+    /// What we would ask it for, were there fewer open requests; and where its turns stand.
+    pub(super) waiting: BTreeSet<MessageId>,
+    pub(super) waiting_after: Option<MessageId>,
 }
 
 /// A peer in a group.
@@ -116,17 +127,22 @@ pub(super) struct PeerGroup {
 /// What is outstanding between us and a peer in a group, while links are up.
 #[derive(Debug, Default)]
 pub(super) struct Session {
-    /// The peer's side of the sharing, as it announced it.
+    /// The peer's side of the sharing, as it announced it: the most of what it said on all links, since what it
+    /// says on one may take long.
     pub(super) theirs: Option<Visibility>,
     /// Every position of ours below was considered since the peer announced the group.
     pub(super) next: u64,
     /// Positions below `next` that are due again.
     pub(super) again: SpanSet,
-    /// Positions that do not fit through any link that is up.
-    pub(super) too_large: SpanSet,
+    /// What did not fit through a link, with the size of its record, in bytes: it waits for a wider one.
+    pub(super) too_large: BTreeMap<u64, usize>,
+    /// No record in it is smaller, in bytes.
+    pub(super) least_large: usize,
     pub(super) in_flight: BTreeMap<u64, Sent>,
     /// Our positions that the peer asked for.
     pub(super) asked: SpanSet,
+    /// Those that do not fit through every link, with the size of their records, in bytes.
+    pub(super) asked_large: BTreeSet<(usize, u64)>,
     /// Messages outside our log that the peer asked for.
     pub(super) asked_ids: VecDeque<MessageId>,
     /// What the peer asked for in vain.
@@ -143,6 +159,15 @@ pub(super) struct Session {
     pub(super) offered: BTreeMap<u64, MessageId>,
     /// What we are to ask of it: by its position where there is one.
     pub(super) to_request: VecDeque<(MessageId, Option<u64>)>,
+    /// The peer's positions that came, as offers or messages, when there was no room: asked for when there is.
+    pub(super) turned_away: SpanSet,
+    /// Those of them that are asked for, and when that is given up.
+    pub(super) called_back: SpanSet,
+    pub(super) call_timer: Option<Time>,
+    /// The last one that came again and was turned away again, and [`Group::moves`] at that time.
+    pub(super) turned_at: Option<(u64, u64)>,
+    /// What the peer remembers of our log is void, and every link has to say so before anything else.
+    pub(super) voided: bool,
     /// Learned from the answers to our offers and pushes: high when the peer tends to lack what we have from
     /// others, low when it has even what we wrote.
     pub(super) lacks: i32,
@@ -182,14 +207,19 @@ pub(super) struct Link {
     pub(super) farewells: VecDeque<(u32, [u8; TAG_LEN])>,
     /// What the peer calls them; `None` for those we do not know.
     pub(super) theirs: BTreeMap<u32, Option<GroupNum>>,
+    /// The peer's side of the sharing of each group, as it announced it on this link.
+    pub(super) stances: BTreeMap<GroupNum, Visibility>,
     /// Tags of the groups visible to the peer, under its nonce.
     pub(super) tags: BTreeMap<[u8; TAG_LEN], GroupNum>,
-    /// The last announcement of each group, should we come to know it later, or again.
-    pub(super) announced: BTreeMap<[u8; TAG_LEN], Announce>,
+    /// The last announcement of each group, should we come to know it later, or again; and on a lossy link the
+    /// number of its frame, so that one that was overtaken is known.
+    pub(super) announced: BTreeMap<[u8; TAG_LEN], (u64, Announce)>,
     /// Groups that may have something to say, in turn.
     pub(super) ready: VecDeque<GroupNum>,
     pub(super) ready_set: BTreeSet<GroupNum>,
     pub(super) refs: BTreeMap<GroupNum, Refs>,
+    /// Positions of the peer that were acknowledged here while it had other links, on a reliable link.
+    pub(super) acked: BTreeMap<GroupNum, SpanSet>,
     pub(super) ephemerals: VecDeque<(GroupNum, i64, Bytes)>,
     pub(super) in_flight_bytes: u64,
     pub(super) open_offers: usize,
@@ -202,9 +232,10 @@ pub(super) struct Link {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OurName {
     pub(super) number: u32,
-    /// The peer must void what it knows of our positions.
+    /// The peer must void what it knows of our positions, and is not known to have heard it.
     pub(super) reset: bool,
-    /// The name may be used: it was sent (reliable), or is known to have arrived (lossy).
+    /// The name may be used: it was sent (reliable), or is known to have arrived (lossy), with the `reset` if
+    /// there is one.
     pub(super) usable: bool,
 }
 
@@ -248,9 +279,68 @@ impl<T> Window<T> {
     }
 }
 
+impl PeerGroup {
+    /// Notes that positions of the peer are held here.
+    pub(super) fn note_got(&mut self, span: Span) {
+        self.got.insert_span(span);
+        self.session.turned_away.remove_span(span);
+        self.session.called_back.remove_span(span);
+    }
+}
+
+impl Session {
+    /// Notes that a record does not fit through a link.
+    pub(super) fn put_off(&mut self, size: usize, position: u64) {
+        self.least_large = if self.too_large.is_empty() { size } else { self.least_large.min(size) };
+        self.too_large.insert(position, size);
+    }
+
+    /// The first of what was put off that fits into a record of `room` bytes, with its size.
+    pub(super) fn first_large(&mut self, room: usize) -> Option<(u64, usize)> {
+        if self.too_large.is_empty() || self.least_large > room {
+            return None;
+        }
+        let found = self.too_large.iter().find(|(_, size)| **size <= room).map(|(&at, &size)| (at, size));
+        if found.is_none() {
+            self.least_large = self.too_large.values().copied().min().unwrap_or(usize::MAX);
+        }
+        found
+    }
+
+    /// What was asked for in vain is to be asked for again.
+    pub(super) fn call_back_again(&mut self) {
+        let Self { turned_away, called_back, .. } = self;
+        called_back.spans().for_each(|span| turned_away.insert_span(span));
+        called_back.clear();
+    }
+}
+
 impl Peer {
     pub(super) fn new(id: PeerId, install: Option<u64>) -> Self {
-        Self { id, install, groups: BTreeMap::new(), links: BTreeSet::new(), requested: 0, offered: 0 }
+        Self {
+            id,
+            install,
+            groups: BTreeMap::new(),
+            links: BTreeSet::new(),
+            session: 0,
+            requested: 0,
+            offered: 0,
+            turned: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            waiting_after: None,
+        }
+    }
+
+    /// What is next in turn to be asked for.
+    pub(super) fn next_waiting(&mut self) -> Option<MessageId> {
+        let after = self.waiting_after.map_or(Bound::Unbounded, Bound::Excluded);
+        let next =
+            self.waiting.range((after, Bound::Unbounded)).next().or_else(|| self.waiting.first()).copied();
+        self.waiting_after = next;
+        if let Some(id) = &next {
+            self.waiting.remove(id);
+        }
+        next
     }
 }
 
@@ -265,6 +355,14 @@ impl Link {
         if self.ready_set.insert(group) {
             self.ready.push_back(group);
         }
+    }
+
+    /// Notes that the peer must void what it knows of our positions in a group before it hears more of them.
+    pub(super) fn void(&mut self, group: GroupNum) {
+        let name = self.ours.entry(group).or_insert(OurName { number: 0, reset: true, usable: false });
+        name.reset = true;
+        name.usable = false;
+        self.announce_due.insert(group);
     }
 
     /// The name of a group for records, if it may be used.

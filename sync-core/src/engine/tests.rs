@@ -5,3 +5,4 @@ mod graph;
 mod loss;
 mod net;
 mod sessions;
+mod swarm;

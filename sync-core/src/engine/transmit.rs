@@ -9,8 +9,9 @@ use hedgerow_proto::{
     Span, Unavailable, Visibility, WireMessage, limits,
 };
 
+use super::facts::MAX_OWED;
 use super::lossy::Item;
-use super::state::{Link, Sent};
+use super::state::{Link, PeerGroup, Sent};
 use super::{Engine, LinkId, Timer};
 use crate::config::PushPolicy;
 use crate::error::EngineError;
@@ -62,6 +63,11 @@ impl Link {
     /// What a frame of this link takes for itself, in bytes.
     fn overhead(&self) -> usize {
         if self.lossy.is_some() { FRAME_OVERHEAD + ack_room(self.max_frame) } else { FRAME_OVERHEAD }
+    }
+
+    /// The longest record that a frame of this link can hold, in bytes.
+    fn record_room(&self) -> usize {
+        self.max_frame.saturating_sub(RECORD_OVERHEAD + self.overhead())
     }
 }
 
@@ -116,6 +122,7 @@ impl<S: Store> Engine<S> {
                 return Ok(None);
             }
             draft.frame.ping = ping;
+            draft.frame.ack_delay_ms = lossy.ack_delay_ms(now);
             draft.frame.frame_acks = lossy.acks(ack_room(link.max_frame));
             if draft.filled || ping {
                 lossy.pings_due = lossy.pings_due.saturating_sub(1);
@@ -200,7 +207,11 @@ impl<S: Store> Engine<S> {
                 name.number = link.next_number;
                 link.next_number = link.next_number.saturating_add(1);
             }
-            name.usable |= !lossy;
+            let reset = name.reset;
+            if !lossy {
+                name.usable = true;
+                name.reset = false;
+            }
             draft.frame.announces.push(Announce {
                 number: name.number,
                 tag: Announce::tag_of(&link.nonce, group.id),
@@ -208,9 +219,9 @@ impl<S: Store> Engine<S> {
                 held: held.into_iter().take(most).collect(),
                 mark: pair.mark,
                 mark_chain: pair.mark_chain,
-                reset: std::mem::take(&mut name.reset),
+                reset,
             });
-            draft.items.push(Item::Announce(group_num, name.number));
+            draft.items.push(Item::Announce(group_num, name.number, reset));
             link.mark(group_num);
         }
     }
@@ -233,7 +244,17 @@ impl<S: Store> Engine<S> {
 
     /// Everything about groups. A group stays in line until it has nothing to say.
     fn put_records(&mut self, id: LinkId, draft: &mut Draft) -> Result<(), EngineError> {
-        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        let mut left = self.links.get(&id).map_or(0, |link| link.ready.len());
+        while left > 0 && self.put_turn(id, draft)? {
+            // All of these only wait; somebody behind them may have something to say.
+            left = left.saturating_sub(GROUPS_PER_FRAME);
+        }
+        Ok(())
+    }
+
+    /// The next groups in line; true if others may try.
+    fn put_turn(&mut self, id: LinkId, draft: &mut Draft) -> Result<bool, EngineError> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(false) };
         let peer = link.peer;
         let can_send = link.lossy.as_ref().is_none_or(super::lossy::Lossy::has_room);
         let count = link.ready.len().min(GROUPS_PER_FRAME);
@@ -271,7 +292,7 @@ impl<S: Store> Engine<S> {
                 link.mark(group);
             }
         }
-        Ok(())
+        Ok(can_send && !draft.filled)
     }
 
     /// Whether a group has something to say to a peer still. What waits for room on the link counts.
@@ -287,11 +308,16 @@ impl<S: Store> Engine<S> {
             || !session.asked_ids.is_empty()
             || !session.unavailable.is_empty()
             || !session.unavailable_ids.is_empty()
-            || !session.to_request.is_empty();
+            || !session.to_request.is_empty()
+            || self.call_back_quota(peer, group_num) > 0;
+        let Some(link) = self.links.get(&id) else { return false };
+        let room = link.record_room();
+        let owes = owes || session.asked_large.first().is_some_and(|&(size, _)| size <= room);
+        let wider = !session.too_large.is_empty() && session.least_large <= room;
         let sends = pair.visibility == Visibility::Shared
             && session.theirs.is_some_and(|theirs| theirs != Visibility::Invisible)
-            && (session.next <= group.head || !session.again.is_empty());
-        self.links.contains_key(&id) && (owes || sends)
+            && (session.next <= group.head || !session.again.is_empty() || wider);
+        owes || sends
     }
 
     fn put_acks(&mut self, id: LinkId, peer: PeerNum, group: GroupNum, name: u32, draft: &mut Draft) {
@@ -306,7 +332,7 @@ impl<S: Store> Engine<S> {
         }
         let room = draft.room.saturating_sub(RECORD_OVERHEAD);
         let spans = room / SPAN_SIZE;
-        if spans == 0 {
+        if spans == 0 || (session.acks.is_empty() && room < ID_SIZE) {
             return;
         }
         let held = session.acks.take_spans(spans);
@@ -324,9 +350,18 @@ impl<S: Store> Engine<S> {
             ids: ids.clone(),
             duplicates,
         });
+        let spans = held.clone();
         draft.frame.acks.push(Ack { group: GroupRef::Number(name), held, known, ids, duplicates, chain });
+        let alone = self.peers.get(&peer).is_none_or(|state| state.links.len() < 2);
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.acks_out += 1;
+            if !alone && link.lossy.is_none() {
+                let acked = link.acked.entry(group).or_default();
+                spans.iter().for_each(|span| acked.insert_span(*span));
+                while acked.span_count() > MAX_OWED {
+                    acked.forget_lowest();
+                }
+            }
         }
     }
 
@@ -358,6 +393,27 @@ impl<S: Store> Engine<S> {
         name: u32,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
+        if let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.visibility != Visibility::Shared) {
+            // It was shared when the peer asked.
+            let session = &mut pair.session;
+            session.asked.spans().for_each(|span| session.unavailable.insert_span(span));
+            session.asked.clear();
+            session.asked_large.clear();
+            session.unavailable_ids.append(&mut session.asked_ids);
+        }
+        let record_room = self.links.get(&id).map_or(0, Link::record_room);
+        if let Some(pair) = self.pair_mut(peer, group) {
+            let PeerGroup { session, has, .. } = pair;
+            while let Some(&(size, position)) = session.asked_large.first()
+                && size <= record_room
+            {
+                session.asked_large.pop_first();
+                let sent = session.in_flight.get(&position).is_some_and(|s| s.kind == InFlight::Message);
+                if !has.contains(position) && !sent {
+                    session.asked.insert(position);
+                }
+            }
+        }
         let mut batch = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
         while let Some(position) = self.pair_mut(peer, group).and_then(|pair| pair.session.asked.pop_first())
         {
@@ -371,7 +427,20 @@ impl<S: Store> Engine<S> {
             };
             match self.put_message(id, peer, &row, &mut batch, draft)? {
                 Put::Done => self.sent(id, peer, &row, InFlight::Message, draft),
-                Put::TooLarge => self.too_large(id, peer, group, &row),
+                Put::TooLarge(size) => {
+                    if self.has_wider_link(peer, size) {
+                        if let Some(pair) = self.pair_mut(peer, group) {
+                            pair.session.asked_large.insert((size, position));
+                            pair.session.again.remove(position);
+                        }
+                        self.wake(peer, group);
+                    } else {
+                        self.too_large(id, peer, group, &row, size);
+                        if let Some(pair) = self.pair_mut(peer, group) {
+                            pair.session.unavailable.insert(position);
+                        }
+                    }
+                }
                 Put::Full => {
                     if let Some(pair) = self.pair_mut(peer, group) {
                         pair.session.asked.insert(position);
@@ -394,7 +463,12 @@ impl<S: Store> Engine<S> {
             };
             match self.put_message(id, peer, &MessageRow { position: 0, ..row }, &mut loose, draft)? {
                 Put::Done => draft.items.push(Item::Answer { group, id: wanted }),
-                Put::TooLarge => self.too_large(id, peer, group, &row),
+                Put::TooLarge(size) => {
+                    self.too_large(id, peer, group, &row, size);
+                    if let Some(pair) = self.pair_mut(peer, group) {
+                        pair.session.unavailable_ids.push_back(wanted);
+                    }
+                }
                 Put::Full => {
                     if let Some(pair) = self.pair_mut(peer, group) {
                         pair.session.asked_ids.push_front(wanted);
@@ -433,6 +507,19 @@ impl<S: Store> Engine<S> {
             }
             draft.items.push(Item::Request { group, id: wanted });
         }
+        let called_back = self.call_back(peer, group, opened, draft);
+        if !called_back.is_empty() {
+            let deadline = self.now + self.config.request_timeout_ms.max(1);
+            if let Some(pair) = self.pair_mut(peer, group)
+                && let Some(before) = pair.session.call_timer.replace(deadline)
+            {
+                self.timers.remove(&(before, Timer::CallBack(peer, group)));
+            }
+            self.timers.insert((deadline, Timer::CallBack(peer, group)));
+            opened = true;
+            called_back.iter().for_each(|&span| positions.insert_span(span));
+            draft.items.push(Item::CallBack { group, positions: called_back });
+        }
         if opened {
             if let Some(link) = self.links.get_mut(&id) {
                 link.traffic.requests_out += positions.len() + ids.len() as u64;
@@ -440,6 +527,48 @@ impl<S: Store> Engine<S> {
             let positions = positions.spans().collect();
             draft.frame.requests.push(Request { group: GroupRef::Number(name), positions, ids });
         }
+    }
+
+    /// What was turned away for lack of room and is asked for now.
+    fn call_back(&mut self, peer: PeerNum, group: GroupNum, opened: bool, draft: &mut Draft) -> Vec<Span> {
+        let mut quota = self.call_back_quota(peer, group);
+        let mut called = crate::SpanSet::new();
+        let Some(pair) = self.pair_mut(peer, group) else { return Vec::new() };
+        let session = &mut pair.session;
+        while quota > 0
+            && let Some(position) = session.turned_away.pop_first()
+        {
+            let size = ID_SIZE + if opened || !called.is_empty() { 0 } else { RECORD_OVERHEAD };
+            if !draft.take(size) {
+                session.turned_away.insert(position);
+                break;
+            }
+            session.called_back.insert(position);
+            called.insert(position);
+            quota -= 1;
+        }
+        called.spans().collect()
+    }
+
+    /// How many of the peer's positions that were turned away can be asked for now. Without room for what must
+    /// wait, one at a time is tried, the lowest: what it depends on stands below it, so that it may be what
+    /// everything waits for. One that comes in vain is not tried again before another message moved on.
+    fn call_back_quota(&self, peer: PeerNum, group_num: GroupNum) -> u64 {
+        let (Some(state), Some(group)) = (self.peers.get(&peer), self.groups.get(&group_num)) else {
+            return 0;
+        };
+        let Some(session) = state.groups.get(&group_num).map(|pair| &pair.session) else { return 0 };
+        let Some(lowest) = session.turned_away.first() else { return 0 };
+        if session.theirs != Some(Visibility::Shared) {
+            return 0;
+        }
+        let open = session.called_back.len();
+        let requests = (self.config.max_requests as u64).saturating_sub(state.requested as u64);
+        if self.has_parking_room(group_num) {
+            return requests.saturating_sub(open);
+        }
+        let news = session.turned_at.is_none_or(|(at, moves)| lowest < at || group.moves > moves);
+        u64::from(news && open == 0)
     }
 
     /// Messages and offers that the peer is not known to have, in delivery order.
@@ -456,15 +585,20 @@ impl<S: Store> Engine<S> {
         let mut offer = Offer { group: GroupRef::Number(name), items: Vec::new(), chain: 0 };
         let least = draft.room.saturating_sub(share);
         while draft.room > least
-            && let Some(position) = self.next_due(peer, group)
+            && let Some((position, large)) = self.next_due(id, peer, group)
         {
             let row = self.store.at(group, position)?;
             let Some(row) = row.filter(|row| row.state == MessageState::Delivered) else {
                 // Pruned: nothing to send.
                 continue;
             };
-            let done = if self.prefers_push(id, peer, group, &row) {
-                if !self.has_in_flight_room(id) {
+            // What stands below all that is under way may be what the peer waits for to take any of it.
+            let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+            let urgent = pair
+                .and_then(|pair| pair.session.in_flight.first_key_value())
+                .is_some_and(|(&first, _)| position < first);
+            let done = if large.is_some() || self.prefers_push(id, peer, group, &row) {
+                if !urgent && !self.has_in_flight_room(id) {
                     Put::Full
                 } else {
                     let put = self.put_message(id, peer, &row, &mut batch, draft)?;
@@ -474,7 +608,7 @@ impl<S: Store> Engine<S> {
                     put
                 }
             } else {
-                let put = self.put_offer(id, &row, &mut offer, draft);
+                let put = self.put_offer(id, &row, urgent, &mut offer, draft);
                 if matches!(put, Put::Done) {
                     self.sent(id, peer, &row, InFlight::Offer, draft);
                 }
@@ -482,10 +616,13 @@ impl<S: Store> Engine<S> {
             };
             match done {
                 Put::Done => {}
-                Put::TooLarge => self.too_large(id, peer, group, &row),
+                Put::TooLarge(size) => self.too_large(id, peer, group, &row, size),
                 Put::Full => {
                     if let Some(pair) = self.pair_mut(peer, group) {
-                        pair.session.again.insert(position);
+                        match large {
+                            Some(size) => pair.session.put_off(size, position),
+                            None => pair.session.again.insert_span(Span::one(position)),
+                        }
                     }
                     break;
                 }
@@ -501,31 +638,63 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    /// The next of our positions that the peer may lack and that nothing is under way for.
-    fn next_due(&mut self, peer: PeerNum, group: GroupNum) -> Option<u64> {
+    /// Whether another link to a peer is up that can carry a record of this size.
+    fn has_wider_link(&self, peer: PeerNum, size: usize) -> bool {
+        let links = self.peers.get(&peer).into_iter().flat_map(|peer| &peer.links);
+        links.filter_map(|id| self.links.get(id)).any(|link| link.is_ready() && link.record_room() >= size)
+    }
+
+    /// The next of our positions that the peer may lack and that nothing is under way for; with its size if it
+    /// was too large for another link, where it was to be sent or was asked for: it is not offered again.
+    fn next_due(&mut self, id: LinkId, peer: PeerNum, group: GroupNum) -> Option<(u64, Option<usize>)> {
         let head = self.groups.get(&group)?.head;
+        let record_room = self.links.get(&id)?.record_room();
         let pair = self.pair_mut(peer, group)?;
         let theirs = pair.session.theirs.unwrap_or(Visibility::Invisible);
         if pair.visibility != Visibility::Shared || theirs == Visibility::Invisible {
             return None;
         }
-        let session = &mut pair.session;
-        while let Some(position) = session.again.pop_first() {
-            if !pair.has.contains(position) && !session.in_flight.contains_key(&position) {
-                return Some(position);
+        let PeerGroup { session, has, .. } = pair;
+        let large = loop {
+            let large = session.first_large(record_room);
+            match large {
+                Some((position, _))
+                    if has.contains(position) || session.in_flight.contains_key(&position) =>
+                {
+                    session.too_large.remove(&position);
+                }
+                _ => break large,
             }
+        };
+        let again = loop {
+            let again = session.again.first();
+            match again {
+                Some(position) if has.contains(position) || session.in_flight.contains_key(&position) => {
+                    session.again.pop_first();
+                }
+                _ => break again,
+            }
+        };
+        let fresh = loop {
+            session.next = has.first_absent(session.next.max(1));
+            if session.next > head {
+                break None;
+            }
+            if !session.in_flight.contains_key(&session.next)
+                && !session.too_large.contains_key(&session.next)
+            {
+                break Some(session.next);
+            }
+            session.next += 1;
+        };
+        // The lowest first: the others may depend on it.
+        let first = [large.map(|(position, _)| position), again, fresh].into_iter().flatten().min()?;
+        if fresh == Some(first) {
+            session.next = first + 1;
         }
-        loop {
-            let position = pair.has.first_absent(session.next.max(1));
-            session.next = position;
-            if position > head {
-                return None;
-            }
-            session.next = position + 1;
-            if !session.in_flight.contains_key(&position) {
-                return Some(position);
-            }
-        }
+        session.again.remove(first);
+        let size = session.too_large.remove(&first);
+        Some((first, size))
     }
 
     /// Whether a message is better sent at once than offered: when the peer most likely lacks it.
@@ -546,9 +715,19 @@ impl<S: Store> Engine<S> {
         self.links.get(&id).is_some_and(|link| link.in_flight_bytes < self.config.max_in_flight_bytes)
     }
 
-    fn put_offer(&mut self, id: LinkId, row: &MessageRow, offer: &mut Offer, draft: &mut Draft) -> Put {
+    fn put_offer(
+        &mut self,
+        id: LinkId,
+        row: &MessageRow,
+        urgent: bool,
+        offer: &mut Offer,
+        draft: &mut Draft,
+    ) -> Put {
         let Some(link) = self.links.get(&id) else { return Put::Full };
-        if link.open_offers >= link.max_offers {
+        // The peer counts the offers of all links together.
+        let links = self.peers.get(&link.peer).into_iter().flat_map(|peer| &peer.links);
+        let open: usize = links.filter_map(|id| self.links.get(id)).map(|link| link.open_offers).sum();
+        if open >= link.max_offers && !urgent {
             return Put::Full;
         }
         // Positions in a record ascend; what is due again may lie below.
@@ -573,13 +752,13 @@ impl<S: Store> Engine<S> {
         batch: &mut Batch,
         draft: &mut Draft,
     ) -> Result<Put, EngineError> {
-        let Some(content) = self.store.content(row.num)? else { return Ok(Put::TooLarge) };
-        let Some(body) = content.body else { return Ok(Put::TooLarge) };
+        let Some(content) = self.store.content(row.num)? else { return Ok(Put::TooLarge(usize::MAX)) };
+        let Some(body) = content.body else { return Ok(Put::TooLarge(usize::MAX)) };
         let Some(link) = self.links.get_mut(&id) else { return Ok(Put::Full) };
         debug_assert_eq!(link.peer, peer);
         let size = limits::MESSAGE_OVERHEAD + body.len() + content.deps.len() * 33;
-        if size + RECORD_OVERHEAD + link.overhead() > link.max_frame {
-            return Ok(Put::TooLarge);
+        if size > link.record_room() {
+            return Ok(Put::TooLarge(size));
         }
         if batch.messages.last().is_some_and(|last| row.position > 0 && last.position >= Some(row.position)) {
             return Ok(Put::Full);
@@ -638,11 +817,13 @@ impl<S: Store> Engine<S> {
     }
 
     /// A message does not fit through this link: it waits for another, and the others go on.
-    fn too_large(&mut self, id: LinkId, peer: PeerNum, group_num: GroupNum, row: &MessageRow) {
+    fn too_large(&mut self, id: LinkId, peer: PeerNum, group_num: GroupNum, row: &MessageRow, size: usize) {
         if let Some(pair) = self.pair_mut(peer, group_num)
             && row.position > 0
         {
-            pair.session.too_large.insert(row.position);
+            pair.session.put_off(size, row.position);
+            pair.session.again.remove(row.position);
+            self.wake(peer, group_num);
         }
         if let (Some(group), Some(peer)) = (self.groups.get(&group_num), self.peers.get(&peer)) {
             self.events.push_back(Event::TooLarge { link: id, peer: peer.id, group: group.id, id: row.id });
@@ -680,6 +861,6 @@ enum Put {
     Done,
     /// Not into this frame.
     Full,
-    /// Into no frame of this link.
-    TooLarge,
+    /// Into no frame of this link: the record takes so many bytes.
+    TooLarge(usize),
 }

@@ -1,10 +1,11 @@
 //! What we lack and know of: offered by peers, or awaited as a dependency. Each message is asked of one peer at a
 //! time; the next is asked on UNAVAILABLE, on a timeout, or when the link goes down.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hedgerow_proto::{MessageId, Visibility};
 
+use super::state::Session;
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::{Event, Missing};
@@ -15,6 +16,7 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     map: BTreeMap<MessageId, Want>,
+    by_group: BTreeMap<GroupNum, BTreeSet<MessageId>>,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,8 @@ struct Want {
     /// Who may have it, best first, with their position where they offered it.
     sources: VecDeque<(PeerNum, Option<u64>)>,
     asked: Option<PeerNum>,
+    /// It was asked for by its id, not by a position.
+    by_id: bool,
     /// Nobody is asked before.
     not_before: Time,
     timer: Option<Time>,
@@ -39,11 +43,13 @@ impl Wants {
     }
 
     pub(super) fn of_group(&self, group: GroupNum) -> Vec<MessageId> {
-        self.map.iter().filter(|(_, want)| want.group == group).map(|(&id, _)| id).collect()
+        self.by_group.get(&group).into_iter().flatten().copied().collect()
     }
 
     pub(super) fn missing(&self, group: GroupNum) -> Vec<Missing> {
-        let needed = self.map.iter().filter(|(_, want)| want.group == group && want.needed);
+        let wants = self.by_group.get(&group).into_iter().flatten();
+        let wants = wants.filter_map(|id| Some((id, self.map.get(id)?)));
+        let needed = wants.filter(|(_, want)| want.needed);
         needed.map(|(&id, want)| Missing { id, since: want.since }).collect()
     }
 }
@@ -84,29 +90,27 @@ impl<S: Store> Engine<S> {
     }
 
     fn want_mut(&mut self, id: MessageId, group: GroupNum, since: Time, not_before: Time) -> &mut Want {
-        self.wants.map.entry(id).or_insert_with(|| Want {
-            group,
-            since,
-            needed: false,
-            sources: VecDeque::new(),
-            asked: None,
-            not_before,
-            timer: None,
-            reported: false,
+        let by_group = &mut self.wants.by_group;
+        self.wants.map.entry(id).or_insert_with(|| {
+            by_group.entry(group).or_default().insert(id);
+            Want {
+                group,
+                since,
+                needed: false,
+                sources: VecDeque::new(),
+                asked: None,
+                by_id: false,
+                not_before,
+                timer: None,
+                reported: false,
+            }
         })
     }
 
     /// A peer offers a message that we lack.
-    pub(super) fn want_offered(
-        &mut self,
-        id: MessageId,
-        group: GroupNum,
-        peer: PeerNum,
-        theirs: u64,
-        not_before: Time,
-    ) {
+    pub(super) fn want_offered(&mut self, id: MessageId, group: GroupNum, peer: PeerNum, theirs: u64) {
         let now = self.now;
-        let want = self.want_mut(id, group, now, not_before);
+        let want = self.want_mut(id, group, now, now);
         want.sources.retain(|(known, _)| *known != peer);
         want.sources.push_back((peer, Some(theirs)));
         self.dispatch(id);
@@ -135,16 +139,19 @@ impl<S: Store> Engine<S> {
             self.set_want_timer(id, Some(not_before.min(report_at.unwrap_or(not_before))));
             return;
         }
-        let best = want.sources.iter().copied().find(|&(peer, _)| {
-            let room = self.peers.get(&peer).is_some_and(|state| state.requested < self.config.max_requests);
-            room && self.may_serve(peer, group)
-        });
-        let Some((peer, theirs)) = best else {
+        let serving: Vec<(PeerNum, Option<u64>)> =
+            want.sources.iter().copied().filter(|&(peer, _)| self.may_serve(peer, group)).collect();
+        let has_room = |peer| self.peers.get(&peer).is_some_and(|s| s.requested < self.config.max_requests);
+        let Some((peer, theirs)) = serving.iter().copied().find(|&(peer, _)| has_room(peer)) else {
+            for (peer, _) in serving {
+                self.peers.get_mut(&peer).map(|state| state.waiting.insert(id));
+            }
             self.set_want_timer(id, report_at);
             return;
         };
         if let Some(want) = self.wants.map.get_mut(&id) {
             want.asked = Some(peer);
+            want.by_id = theirs.is_none();
         }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.requested += 1;
@@ -152,7 +159,7 @@ impl<S: Store> Engine<S> {
                 pair.session.to_request.push_back((id, theirs));
             }
         }
-        let deadline = self.now + self.config.request_timeout_ms;
+        let deadline = self.now + self.config.request_timeout_ms.max(1);
         self.set_want_timer(id, Some(report_at.map_or(deadline, |at| at.min(deadline))));
         self.wake(peer, group);
     }
@@ -180,14 +187,18 @@ impl<S: Store> Engine<S> {
             }
         }
         let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
-        if let Some(peer) = want.asked.take() {
+        if let Some(peer) = want.asked {
             // Whoever did not answer is asked again after everybody else.
             if let Some(at) = want.sources.iter().position(|(source, _)| *source == peer)
                 && let Some(source) = want.sources.remove(at)
             {
                 want.sources.push_back(source);
             }
+            // Others that wait have their turn first.
             self.answered(peer, group_num, &id);
+            if let Some(want) = self.wants.map.get_mut(&id) {
+                want.asked = None;
+            }
         }
         self.dispatch(id);
         Ok(())
@@ -198,12 +209,48 @@ impl<S: Store> Engine<S> {
         let Some(want) = self.wants.map.get_mut(&id) else { return };
         let group = want.group;
         want.sources.retain(|(source, _)| *source != peer);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.waiting.remove(&id);
+        }
         if want.asked == Some(peer) {
             want.asked = None;
             self.answered(peer, group, &id);
         }
         self.drop_if_idle(&id);
         self.dispatch(id);
+    }
+
+    /// A message came and could not be kept, for lack of room. If its position is known it is called back;
+    /// if a held message depends on it, it is asked for again later.
+    pub(super) fn want_without_room(&mut self, id: MessageId, peer: PeerNum, has_position: bool) {
+        let not_before = self.now + self.config.request_timeout_ms;
+        let Some(want) = self.wants.map.get_mut(&id) else { return };
+        if !want.needed && has_position {
+            self.want_refused(id, peer);
+        } else if want.asked == Some(peer) {
+            want.asked = None;
+            want.not_before = not_before;
+            let group = want.group;
+            self.answered(peer, group, &id);
+            self.dispatch(id);
+        }
+    }
+
+    /// A peer says that it does not have what goes by this id.
+    pub(super) fn want_unavailable(&mut self, id: MessageId, peer: PeerNum) {
+        let Some(want) = self.wants.map.get_mut(&id) else { return };
+        if !want.sources.contains(&(peer, None)) {
+            // It has offered it since.
+            if want.asked != Some(peer) || !want.by_id {
+                return;
+            }
+            want.asked = None;
+            let group = want.group;
+            self.answered(peer, group, &id);
+            self.dispatch(id);
+            return;
+        }
+        self.want_refused(id, peer);
     }
 
     /// A request to a peer is over, one way or another.
@@ -213,25 +260,20 @@ impl<S: Store> Engine<S> {
         if let Some(pair) = state.groups.get_mut(&group) {
             pair.session.to_request.retain(|(queued, _)| queued != id);
         }
-        if state.requested * 2 == self.config.max_requests {
-            self.fill_requests(peer);
+        while let Some(state) = self.peers.get_mut(&peer)
+            && state.requested < self.config.max_requests
+            && let Some(next) = state.next_waiting()
+        {
+            self.dispatch(next);
         }
-    }
-
-    /// There is room again for requests to a peer.
-    fn fill_requests(&mut self, peer: PeerNum) {
-        let waiting: Vec<MessageId> = self
-            .wants
-            .map
-            .iter()
-            .filter(|(_, want)| {
-                want.asked.is_none() && want.sources.iter().any(|(source, _)| *source == peer)
-            })
-            .map(|(&id, _)| id)
-            .take(self.config.max_requests)
-            .collect();
-        for id in waiting {
-            self.dispatch(id);
+        let turned = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.turned));
+        for group in turned.unwrap_or_default() {
+            let pair = self.pair_mut(peer, group);
+            let open = |session: &Session| !session.turned_away.is_empty() || !session.called_back.is_empty();
+            if pair.is_some_and(|pair| open(&pair.session)) {
+                self.peers.get_mut(&peer).map(|state| state.turned.insert(group));
+                self.wake(peer, group);
+            }
         }
     }
 
@@ -239,6 +281,15 @@ impl<S: Store> Engine<S> {
     pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, u64)> {
         self.set_want_timer(*id, None);
         let Some(want) = self.wants.map.remove(id) else { return Vec::new() };
+        if let Some(ids) = self.wants.by_group.get_mut(&want.group) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.wants.by_group.remove(&want.group);
+            }
+        }
+        for (peer, _) in &want.sources {
+            self.peers.get_mut(peer).map(|state| state.waiting.remove(id));
+        }
         if let Some(peer) = want.asked {
             self.answered(peer, want.group, id);
         }
@@ -276,15 +327,11 @@ impl<S: Store> Engine<S> {
         let Some(pair) = state.groups.get_mut(&group) else { return };
         let offered = std::mem::take(&mut pair.session.offered);
         state.offered = state.offered.saturating_sub(offered.len());
-        let ids: Vec<MessageId> = self
-            .wants
-            .map
-            .iter()
-            .filter(|(_, want)| want.group == group && want.sources.iter().any(|(source, _)| *source == peer))
-            .map(|(&id, _)| id)
-            .collect();
-        for id in ids {
-            self.want_refused(id, peer);
+        for id in self.wants.of_group(group) {
+            let want = self.wants.map.get(&id);
+            if want.is_some_and(|want| want.sources.iter().any(|(source, _)| *source == peer)) {
+                self.want_refused(id, peer);
+            }
         }
     }
 
@@ -301,6 +348,14 @@ impl<S: Store> Engine<S> {
             }
             self.dispatch(id);
         }
+    }
+
+    /// What was called back has not come: it is called back again.
+    pub(super) fn call_timeout(&mut self, peer: PeerNum, group: GroupNum) {
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        pair.session.call_timer = None;
+        pair.session.call_back_again();
+        self.wake(peer, group);
     }
 
     /// A peer shares a group with us now: it may have what is awaited there.

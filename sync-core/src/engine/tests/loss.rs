@@ -59,6 +59,7 @@ fn a_body_crosses_no_more_often_than_it_must() {
         }
         #[allow(clippy::cast_precision_loss)]
         let per_message = sends as f64 / messages as f64;
+        println!("loss {p}: {per_message:.3} sends per message, {:.3} at the least", 1.0 / (1.0 - p));
         // The mean of 2,000 draws strays by some percent; the limit is on the protocol, not on luck.
         let luck = 3.0 * (p / 2000.0_f64).sqrt() / (1.0 - p);
         assert!(per_message <= limit / (1.0 - p) + luck, "p = {p}: {per_message} sends per message");
@@ -80,5 +81,22 @@ fn a_ring_of_bad_links_converges() {
         net.run(24 * 3_600_000);
         net.assert_converged(group, 60);
         net.assert_silent();
+    }
+}
+
+#[test]
+fn a_lost_answer_is_sent_again_without_waiting_for_the_request_to_time_out() {
+    for seed in 0..20 {
+        let mut net = Net::new(3, seed);
+        let group = net.group("g", false);
+        for n in 0..4 {
+            net.publish(0, group, &format!("message {n}"));
+        }
+        net.connect(0, 1);
+        net.run(10_000);
+        // Node 1 offers what it has from node 0; a request that is waited for in vain takes 10 s.
+        net.connect_lossy(1, 2, Faults { loss: 0.3, duplication: 0.0, delay_ms: (10, 10) });
+        net.run(8_000);
+        net.assert_converged(group, 4);
     }
 }

@@ -23,8 +23,10 @@ pub(super) const CLEAN: Faults = Faults { loss: 0.0, duplication: 0.0, delay_ms:
 
 pub(super) struct Wire {
     pub(super) ends: [(usize, LinkId); 2],
-    faults: Faults,
-    profile: LinkProfile,
+    pub(super) faults: Faults,
+    pub(super) profile: LinkProfile,
+    /// When the latest frame to each end arrives: a reliable carrier keeps the order.
+    latest: [Time; 2],
 }
 
 pub(super) struct Net {
@@ -42,6 +44,17 @@ pub(super) struct Net {
     pub(super) events: Vec<Vec<Event>>,
     /// What each node's clients say of messages; `None`: no client.
     pub(super) judge: fn(&hedgerow_proto::Message) -> Verdict,
+    /// How long clients think about a message, in ms: drawn between the two.
+    pub(super) verdict_delay_ms: (u64, u64),
+    /// (when, order, node, message)
+    verdicts: BTreeMap<(Time, u64), (usize, MessageId, Verdict)>,
+    /// How often a carrier has no room for the next frame, and takes it a little later.
+    pub(super) congestion: f64,
+    congested: BTreeMap<(Time, u64), (usize, LinkId)>,
+    /// Ends of wires whose other end is gone, which their node does not know yet.
+    pub(super) half_open: Vec<(usize, LinkId)>,
+    /// Prints every frame.
+    pub(super) trace: bool,
 }
 
 pub(super) fn peer(n: usize) -> PeerId {
@@ -72,6 +85,12 @@ impl Net {
             delivered: vec![BTreeMap::new(); count],
             events: vec![Vec::new(); count],
             judge: |_| Verdict::Valid,
+            verdict_delay_ms: (0, 0),
+            verdicts: BTreeMap::new(),
+            congestion: 0.0,
+            congested: BTreeMap::new(),
+            half_open: Vec::new(),
+            trace: false,
         }
     }
 
@@ -118,7 +137,8 @@ impl Net {
     pub(super) fn connect_with(&mut self, a: usize, b: usize, profile: LinkProfile, faults: Faults) -> usize {
         let to_b = self.engines[a].link_up(peer(b), profile.clone(), self.now).unwrap();
         let to_a = self.engines[b].link_up(peer(a), profile.clone(), self.now).unwrap();
-        self.wires.push(Some(Wire { ends: [(a, to_b), (b, to_a)], faults, profile }));
+        let latest = [self.now; 2];
+        self.wires.push(Some(Wire { ends: [(a, to_b), (b, to_a)], faults, profile, latest }));
         self.wires.len() - 1
     }
 
@@ -131,13 +151,38 @@ impl Net {
         }
     }
 
+    /// A node is gone as a crash or a dead battery takes it; the other ends of its wires learn of it later.
+    pub(super) fn vanish(&mut self, n: usize) {
+        for wire in 0..self.wires.len() {
+            if let Some(gone) = self.wires[wire].take_if(|wire| wire.ends.iter().any(|(end, _)| *end == n)) {
+                self.flying.retain(|_, (to, at, _)| !gone.ends.contains(&(*to, *at)));
+                self.half_open.extend(gone.ends.iter().filter(|(end, _)| *end != n));
+            }
+        }
+        self.half_open.retain(|(end, _)| *end != n);
+        self.verdicts.retain(|_, (node, ..)| *node != n);
+    }
+
+    /// A node learns that the wire of a link is dead.
+    pub(super) fn hang_up(&mut self, at: usize) {
+        let (n, link) = self.half_open.swap_remove(at);
+        self.engines[n].link_down(link, self.now);
+    }
+
     /// Takes events, gives verdicts, and notes what was delivered.
     pub(super) fn drain(&mut self, n: usize) {
         while let Some(event) = self.engines[n].poll_event().unwrap() {
             match &event {
                 Event::Validate { id, message } => {
                     let verdict = (self.judge)(message);
-                    self.engines[n].judge(*id, verdict, self.now).unwrap();
+                    let (least, most) = self.verdict_delay_ms;
+                    if most == 0 {
+                        self.engines[n].judge(*id, verdict, self.now).unwrap();
+                    } else {
+                        self.counter += 1;
+                        let at = self.now + self.rng.random_range(least..=most);
+                        self.verdicts.insert((at, self.counter), (n, *id, verdict));
+                    }
                 }
                 Event::Delivered { group, first, last } => {
                     for position in *first..=*last {
@@ -160,25 +205,52 @@ impl Net {
             let mut links = VecDeque::new();
             while let Some(link) = self.engines[n].poll_link() {
                 // Links without a wire belong to peers made by hand.
-                if self.wires.iter().flatten().any(|wire| wire.ends.contains(&(n, link))) {
+                let wired = self.wires.iter().flatten().any(|wire| wire.ends.contains(&(n, link)));
+                if wired || self.half_open.contains(&(n, link)) {
                     links.push_back(link);
                 }
             }
             for link in links {
-                while let Some(frame) = self.engines[n].poll_transmit(link, self.now, usize::MAX).unwrap() {
-                    self.fly(n, link, frame);
-                }
+                self.pull(n, link);
             }
+        }
+    }
+
+    /// Puts every frame of a link on its wire, as far as the carrier takes them.
+    fn pull(&mut self, n: usize, link: LinkId) {
+        loop {
+            let mut room = usize::MAX;
+            if self.congestion > 0.0 && self.rng.random_bool(self.congestion) {
+                if self.rng.random_bool(0.5) {
+                    self.counter += 1;
+                    self.congested.insert((self.now + 7, self.counter), (n, link));
+                    return;
+                }
+                room = self.rng.random_range(0..2_000);
+            }
+            let mut frame = self.engines[n].poll_transmit(link, self.now, room).unwrap();
+            if frame.is_none() && room < usize::MAX {
+                room = usize::MAX;
+                frame = self.engines[n].poll_transmit(link, self.now, room).unwrap();
+            }
+            let Some(frame) = frame else { return };
+            assert!(frame.len() <= room, "{} bytes for a carrier with room for {room}", frame.len());
+            self.fly(n, link, frame);
         }
     }
 
     fn fly(&mut self, from: usize, link: LinkId, frame: Bytes) {
         self.frames += 1;
-        let Some(wire) = self.wires.iter().flatten().find(|wire| wire.ends.contains(&(from, link))) else {
-            return;
-        };
-        let to = if wire.ends[0] == (from, link) { wire.ends[1] } else { wire.ends[0] };
+        let wire = self.wires.iter_mut().flatten().find(|wire| wire.ends.contains(&(from, link)));
+        let Some(wire) = wire else { return };
+        let end = usize::from(wire.ends[0] == (from, link));
+        let to = wire.ends[end];
         let Faults { loss, duplication, delay_ms } = wire.faults;
+        if self.trace || std::env::var("HEDGEROW_SWARM_TRACE").is_ok() {
+            use hedgerow_proto::Codec as _;
+            let decoded = hedgerow_proto::NativeCodec::new().decode(frame.clone()).unwrap();
+            eprintln!("{} {from} -> {}, {link:?}, loss {loss}: {decoded:?}", self.now, to.0);
+        }
         assert!(frame.len() <= wire.profile.max_frame, "{} bytes", frame.len());
         let copies = if self.rng.random_bool(loss) {
             0
@@ -188,9 +260,13 @@ impl Net {
             1
         };
         for _ in 0..copies {
-            let delay = self.rng.random_range(delay_ms.0..=delay_ms.1);
+            let mut at = self.now + self.rng.random_range(delay_ms.0..=delay_ms.1);
+            if wire.profile.reliable {
+                at = at.max(wire.latest[end]);
+                wire.latest[end] = at;
+            }
             self.counter += 1;
-            self.flying.insert((self.now + delay, self.counter), (to.0, to.1, frame.clone()));
+            self.flying.insert((at, self.counter), (to.0, to.1, frame.clone()));
         }
     }
 
@@ -198,7 +274,9 @@ impl Net {
     fn next(&self) -> Option<Time> {
         let timers = self.engines.iter().filter_map(Engine::poll_timeout).min();
         let frame = self.flying.first_key_value().map(|(&(at, _), _)| at);
-        [timers, frame].into_iter().flatten().min()
+        let verdict = self.verdicts.first_key_value().map(|(&(at, _), _)| at);
+        let carrier = self.congested.first_key_value().map(|(&(at, _), _)| at);
+        [timers, frame, verdict, carrier].into_iter().flatten().min()
     }
 
     /// Lets time pass for at most `ms`, until nothing is left to happen; whether it came to rest.
@@ -216,6 +294,18 @@ impl Net {
             {
                 let (n, link, frame) = entry.remove();
                 self.engines[n].receive(link, frame, self.now).unwrap();
+            }
+            while let Some(entry) = self.verdicts.first_entry()
+                && entry.key().0 <= self.now
+            {
+                let (n, id, verdict) = entry.remove();
+                self.engines[n].judge(id, verdict, self.now).unwrap();
+            }
+            while let Some(entry) = self.congested.first_entry()
+                && entry.key().0 <= self.now
+            {
+                let (n, link) = entry.remove();
+                self.pull(n, link);
             }
             for engine in &mut self.engines {
                 engine.handle_timeout(self.now).unwrap();
@@ -281,7 +371,13 @@ impl Net {
     }
 }
 
-fn open(store: MemoryStore, config: &Config, n: usize, seed: u64, now: Time) -> Engine<MemoryStore> {
+pub(super) fn open(
+    store: MemoryStore,
+    config: &Config,
+    n: usize,
+    seed: u64,
+    now: Time,
+) -> Engine<MemoryStore> {
     let mut bytes = [u8::try_from(n).unwrap(); 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     Engine::open(store, config.clone(), bytes, now).unwrap()

@@ -2,6 +2,7 @@
 
 use crate::engine::lossy::Item;
 use crate::engine::{Engine, LinkId};
+use crate::record::InFlight;
 use crate::store::Store;
 
 impl<S: Store> Engine<S> {
@@ -13,11 +14,12 @@ impl<S: Store> Engine<S> {
             {
                 link.hello_arrived = true;
             }
-            if let Item::Announce(group, number) = item
+            if let Item::Announce(group, number, reset) = item
                 && let Some(link) = self.links.get_mut(&id)
             {
                 if let Some(name) = link.ours.get_mut(&group).filter(|name| name.number == number) {
-                    name.usable = true;
+                    name.reset &= !reset;
+                    name.usable = !name.reset;
                 }
                 link.mark(group);
                 self.wake_link(id);
@@ -35,7 +37,7 @@ impl<S: Store> Engine<S> {
                     link.hello_due = !link.hello_arrived;
                     continue;
                 }
-                Item::Announce(group, _) => {
+                Item::Announce(group, ..) => {
                     link.announce_due.insert(group);
                     continue;
                 }
@@ -47,6 +49,7 @@ impl<S: Store> Engine<S> {
                 | Item::Sent { group, .. }
                 | Item::Answer { group, .. }
                 | Item::Request { group, .. }
+                | Item::CallBack { group, .. }
                 | Item::Unavailable { group, .. } => group,
             };
             let asked = match &item {
@@ -68,12 +71,25 @@ impl<S: Store> Engine<S> {
                     if session.in_flight.get(&position).is_some_and(|s| s.link == id && s.frame == frame) =>
                 {
                     lost = session.in_flight.remove(&position);
-                    session.again.insert(position);
+                    if lost.is_some_and(|sent| sent.kind == InFlight::Message) {
+                        // Not offered instead: whoever asked for it would wait for the body.
+                        session.asked.insert(position);
+                    } else {
+                        session.again.insert(position);
+                    }
                 }
                 Item::Answer { id, .. } => session.asked_ids.push_back(id),
                 Item::Request { id, .. } if asked => {
                     let theirs = session.offered.iter().find(|(_, offered)| **offered == id).map(|(&p, _)| p);
                     session.to_request.push_back((id, theirs));
+                }
+                Item::CallBack { positions, .. } => {
+                    let open = positions.into_iter().flat_map(|span| span.first..=span.last);
+                    for position in open {
+                        if session.called_back.remove(position) {
+                            session.turned_away.insert(position);
+                        }
+                    }
                 }
                 Item::Unavailable { positions, ids, .. } => {
                     positions.into_iter().for_each(|span| session.unavailable.insert_span(span));
