@@ -9,6 +9,7 @@ mod receive;
 mod session;
 mod state;
 mod transmit;
+mod turned;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

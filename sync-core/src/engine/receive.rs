@@ -254,21 +254,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Notes a position of the peer that came when there was no room for it.
-    fn turn_away(&mut self, peer: PeerNum, group: GroupNum, theirs: u64) {
-        let moves = self.groups.get(&group).map_or(0, |g| g.moves);
-        let Some(pair) = self.pair_mut(peer, group) else { return };
-        let session = &mut pair.session;
-        if session.called_back.remove(theirs) {
-            session.turned_at = Some((theirs, moves));
-        }
-        if session.turned_away.span_count() < MAX_ASKED_SPANS {
-            session.turned_away.insert(theirs);
-        }
-        self.peers.get_mut(&peer).map(|state| state.turned.insert(group));
-        self.wake(peer, group);
-    }
-
     /// A message that was held already came again: its sender need not be asked for it.
     fn close_want_of(&mut self, id: &MessageId, peer: PeerNum) {
         if self.wants.is_asked(id, peer) {

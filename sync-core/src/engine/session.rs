@@ -326,6 +326,10 @@ impl<S: Store> Engine<S> {
         if announce.visibility == Visibility::Invisible || renamed.is_some() {
             // What was under way when the peer left the group was refused there.
             self.void_in_flight(peer, group, |sent| sent.link == id);
+            // It may have given up what it sent before.
+            if let Some(pair) = self.pair_mut(peer, group) {
+                pair.session.known.clear();
+            }
         }
         self.settle_in_flight(peer, group);
         self.renew_stance(peer, group);

@@ -295,6 +295,11 @@ impl Session {
         self.too_large.insert(position, size);
     }
 
+    /// Whether nothing new is to be sent about a position: it is there, under way, or about to be answered.
+    pub(super) fn is_dealt_with(&self, has: &SpanSet, position: u64) -> bool {
+        has.contains(position) || self.in_flight.contains_key(&position) || self.asked.contains(position)
+    }
+
     /// The first of what was put off that fits into a record of `room` bytes, with its size.
     pub(super) fn first_large(&mut self, room: usize) -> Option<(u64, usize)> {
         if self.too_large.is_empty() || self.least_large > room {

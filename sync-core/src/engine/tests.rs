@@ -2,7 +2,9 @@
 
 mod faults;
 mod graph;
+mod links;
 mod loss;
 mod net;
+mod room;
 mod sessions;
 mod swarm;

@@ -1,6 +1,7 @@
 //! Frames are made when a carrier asks for one: acknowledgements first, then answers to requests, then requests,
 //! then messages and offers, the groups taking turns.
 
+mod due;
 mod items;
 
 use bytes::Bytes;
@@ -13,9 +14,7 @@ use super::facts::MAX_OWED;
 use super::lossy::Item;
 use super::state::{Link, PeerGroup, Sent};
 use super::{Engine, LinkId, Timer};
-use crate::config::PushPolicy;
 use crate::error::EngineError;
-use crate::event::Event;
 use crate::record::InFlight;
 use crate::store::{GroupNum, MessageRow, MessageState, PeerNum, Store};
 use crate::time::Time;
@@ -23,11 +22,11 @@ use crate::time::Time;
 /// What a frame itself takes at most beside acknowledgements of frames: its number and the rest, in bytes.
 const FRAME_OVERHEAD: usize = 24;
 /// What any record takes at most beside its spans, ids and bodies, in bytes.
-const RECORD_OVERHEAD: usize = 48;
+pub(super) const RECORD_OVERHEAD: usize = 48;
 /// What one span takes at most, in bytes.
 const SPAN_SIZE: usize = 20;
 /// What one id takes at most, in bytes, with the room that its position takes.
-const ID_SIZE: usize = 32 + SPAN_SIZE;
+pub(super) const ID_SIZE: usize = 32 + SPAN_SIZE;
 /// How many groups are looked at for one frame.
 const GROUPS_PER_FRAME: usize = 256;
 /// What a group may put into a frame before the next one has its turn, in bytes, at least.
@@ -39,7 +38,7 @@ fn ack_room(max_frame: usize) -> usize {
 }
 
 /// A frame in the making.
-struct Draft {
+pub(super) struct Draft {
     frame: Frame,
     items: Vec<Item>,
     room: usize,
@@ -49,7 +48,7 @@ struct Draft {
 
 impl Draft {
     /// Takes `size` bytes of the room, if they are there.
-    fn take(&mut self, size: usize) -> bool {
+    pub(super) fn take(&mut self, size: usize) -> bool {
         let fits = size <= self.room;
         if fits {
             self.room -= size;
@@ -396,7 +395,10 @@ impl<S: Store> Engine<S> {
         if let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.visibility != Visibility::Shared) {
             // It was shared when the peer asked.
             let session = &mut pair.session;
-            session.asked.spans().for_each(|span| session.unavailable.insert_span(span));
+            for span in session.asked.spans() {
+                session.unavailable.insert_span(span);
+                session.again.insert_span(span);
+            }
             session.asked.clear();
             session.asked_large.clear();
             session.unavailable_ids.append(&mut session.asked_ids);
@@ -529,48 +531,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// What was turned away for lack of room and is asked for now.
-    fn call_back(&mut self, peer: PeerNum, group: GroupNum, opened: bool, draft: &mut Draft) -> Vec<Span> {
-        let mut quota = self.call_back_quota(peer, group);
-        let mut called = crate::SpanSet::new();
-        let Some(pair) = self.pair_mut(peer, group) else { return Vec::new() };
-        let session = &mut pair.session;
-        while quota > 0
-            && let Some(position) = session.turned_away.pop_first()
-        {
-            let size = ID_SIZE + if opened || !called.is_empty() { 0 } else { RECORD_OVERHEAD };
-            if !draft.take(size) {
-                session.turned_away.insert(position);
-                break;
-            }
-            session.called_back.insert(position);
-            called.insert(position);
-            quota -= 1;
-        }
-        called.spans().collect()
-    }
-
-    /// How many of the peer's positions that were turned away can be asked for now. Without room for what must
-    /// wait, one at a time is tried, the lowest: what it depends on stands below it, so that it may be what
-    /// everything waits for. One that comes in vain is not tried again before another message moved on.
-    fn call_back_quota(&self, peer: PeerNum, group_num: GroupNum) -> u64 {
-        let (Some(state), Some(group)) = (self.peers.get(&peer), self.groups.get(&group_num)) else {
-            return 0;
-        };
-        let Some(session) = state.groups.get(&group_num).map(|pair| &pair.session) else { return 0 };
-        let Some(lowest) = session.turned_away.first() else { return 0 };
-        if session.theirs != Some(Visibility::Shared) {
-            return 0;
-        }
-        let open = session.called_back.len();
-        let requests = (self.config.max_requests as u64).saturating_sub(state.requested as u64);
-        if self.has_parking_room(group_num) {
-            return requests.saturating_sub(open);
-        }
-        let news = session.turned_at.is_none_or(|(at, moves)| lowest < at || group.moves > moves);
-        u64::from(news && open == 0)
-    }
-
     /// Messages and offers that the peer is not known to have, in delivery order.
     fn put_news(
         &mut self,
@@ -636,83 +596,6 @@ impl<S: Store> Engine<S> {
             draft.frame.offers.push(offer);
         }
         Ok(())
-    }
-
-    /// Whether another link to a peer is up that can carry a record of this size.
-    fn has_wider_link(&self, peer: PeerNum, size: usize) -> bool {
-        let links = self.peers.get(&peer).into_iter().flat_map(|peer| &peer.links);
-        links.filter_map(|id| self.links.get(id)).any(|link| link.is_ready() && link.record_room() >= size)
-    }
-
-    /// The next of our positions that the peer may lack and that nothing is under way for; with its size if it
-    /// was too large for another link, where it was to be sent or was asked for: it is not offered again.
-    fn next_due(&mut self, id: LinkId, peer: PeerNum, group: GroupNum) -> Option<(u64, Option<usize>)> {
-        let head = self.groups.get(&group)?.head;
-        let record_room = self.links.get(&id)?.record_room();
-        let pair = self.pair_mut(peer, group)?;
-        let theirs = pair.session.theirs.unwrap_or(Visibility::Invisible);
-        if pair.visibility != Visibility::Shared || theirs == Visibility::Invisible {
-            return None;
-        }
-        let PeerGroup { session, has, .. } = pair;
-        let large = loop {
-            let large = session.first_large(record_room);
-            match large {
-                Some((position, _))
-                    if has.contains(position) || session.in_flight.contains_key(&position) =>
-                {
-                    session.too_large.remove(&position);
-                }
-                _ => break large,
-            }
-        };
-        let again = loop {
-            let again = session.again.first();
-            match again {
-                Some(position) if has.contains(position) || session.in_flight.contains_key(&position) => {
-                    session.again.pop_first();
-                }
-                _ => break again,
-            }
-        };
-        let fresh = loop {
-            session.next = has.first_absent(session.next.max(1));
-            if session.next > head {
-                break None;
-            }
-            if !session.in_flight.contains_key(&session.next)
-                && !session.too_large.contains_key(&session.next)
-            {
-                break Some(session.next);
-            }
-            session.next += 1;
-        };
-        // The lowest first: the others may depend on it.
-        let first = [large.map(|(position, _)| position), again, fresh].into_iter().flatten().min()?;
-        if fresh == Some(first) {
-            session.next = first + 1;
-        }
-        session.again.remove(first);
-        let size = session.too_large.remove(&first);
-        Some((first, size))
-    }
-
-    /// Whether a message is better sent at once than offered: when the peer most likely lacks it.
-    fn prefers_push(&self, id: LinkId, peer: PeerNum, group: GroupNum, row: &MessageRow) -> bool {
-        let Some(link) = self.links.get(&id) else { return false };
-        match link.profile.push {
-            PushPolicy::Always => true,
-            PushPolicy::OfferFirst => false,
-            PushPolicy::Adaptive => {
-                let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
-                let lacks = pair.map_or(0, |pair| pair.session.lacks);
-                if row.origin.is_none() { lacks >= 0 } else { lacks >= 8 }
-            }
-        }
-    }
-
-    fn has_in_flight_room(&self, id: LinkId) -> bool {
-        self.links.get(&id).is_some_and(|link| link.in_flight_bytes < self.config.max_in_flight_bytes)
     }
 
     fn put_offer(
@@ -814,20 +697,6 @@ impl<S: Store> Engine<S> {
             }
         }
         draft.items.push(Item::Sent { group, position, frame });
-    }
-
-    /// A message does not fit through this link: it waits for another, and the others go on.
-    fn too_large(&mut self, id: LinkId, peer: PeerNum, group_num: GroupNum, row: &MessageRow, size: usize) {
-        if let Some(pair) = self.pair_mut(peer, group_num)
-            && row.position > 0
-        {
-            pair.session.put_off(size, row.position);
-            pair.session.again.remove(row.position);
-            self.wake(peer, group_num);
-        }
-        if let (Some(group), Some(peer)) = (self.groups.get(&group_num), self.peers.get(&peer)) {
-            self.events.push_back(Event::TooLarge { link: id, peer: peer.id, group: group.id, id: row.id });
-        }
     }
 
     /// Sets the timer of a lossy link.

@@ -32,6 +32,9 @@ struct Want {
     by_id: bool,
     /// Nobody is asked before.
     not_before: Time,
+    /// How often it came and there was no room for it, and [`Group::moves`](super::state::Group::moves) the last
+    /// time.
+    no_room: (u32, u64),
     timer: Option<Time>,
     reported: bool,
 }
@@ -101,6 +104,7 @@ impl<S: Store> Engine<S> {
                 asked: None,
                 by_id: false,
                 not_before,
+                no_room: (0, 0),
                 timer: None,
                 reported: false,
             }
@@ -136,8 +140,15 @@ impl<S: Store> Engine<S> {
             return;
         }
         if not_before > self.now {
-            self.set_want_timer(id, Some(not_before.min(report_at.unwrap_or(not_before))));
-            return;
+            // If there was no room for it, that may change before.
+            let (times, moves) = want.no_room;
+            let moved = times > 0 && self.groups.get(&group).is_some_and(|g| g.moves != moves);
+            let look = self.now + self.config.request_timeout_ms.max(1);
+            let at = if times > 0 { not_before.min(look) } else { not_before };
+            if !moved {
+                self.set_want_timer(id, Some(at.min(report_at.unwrap_or(at))));
+                return;
+            }
         }
         let serving: Vec<(PeerNum, Option<u64>)> =
             want.sources.iter().copied().filter(|&(peer, _)| self.may_serve(peer, group)).collect();
@@ -223,14 +234,18 @@ impl<S: Store> Engine<S> {
     /// A message came and could not be kept, for lack of room. If its position is known it is called back;
     /// if a held message depends on it, it is asked for again later.
     pub(super) fn want_without_room(&mut self, id: MessageId, peer: PeerNum, has_position: bool) {
-        let not_before = self.now + self.config.request_timeout_ms;
+        let timeout = self.config.request_timeout_ms.max(1);
         let Some(want) = self.wants.map.get_mut(&id) else { return };
         if !want.needed && has_position {
             self.want_refused(id, peer);
         } else if want.asked == Some(peer) {
-            want.asked = None;
-            want.not_before = not_before;
             let group = want.group;
+            let moves = self.groups.get(&group).map_or(0, |g| g.moves);
+            let times = if want.no_room.1 == moves { want.no_room.0 + 1 } else { 1 };
+            want.asked = None;
+            want.no_room = (times, moves);
+            // Nothing moved since the last time: it would find no room again.
+            want.not_before = self.now + (timeout << (times - 1).min(12));
             self.answered(peer, group, &id);
             self.dispatch(id);
         }
@@ -348,14 +363,6 @@ impl<S: Store> Engine<S> {
             }
             self.dispatch(id);
         }
-    }
-
-    /// What was called back has not come: it is called back again.
-    pub(super) fn call_timeout(&mut self, peer: PeerNum, group: GroupNum) {
-        let Some(pair) = self.pair_mut(peer, group) else { return };
-        pair.session.call_timer = None;
-        pair.session.call_back_again();
-        self.wake(peer, group);
     }
 
     /// A peer shares a group with us now: it may have what is awaited there.

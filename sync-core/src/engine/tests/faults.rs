@@ -11,14 +11,14 @@ use crate::store::check;
 use crate::{Config, Event, InvalidReason, LinkId, LinkProfile, ReceiveError, Rule, Verdict};
 
 /// A peer whose frames are made by hand.
-struct Liar {
-    link: LinkId,
+pub(super) struct Liar {
+    pub(super) link: LinkId,
 }
 
-const LIAR: [u8; 32] = [99; 32];
+pub(super) const LIAR: [u8; 32] = [99; 32];
 
 impl Liar {
-    fn new(net: &mut Net, groups: &[GroupId]) -> Self {
+    pub(super) fn new(net: &mut Net, groups: &[GroupId]) -> Self {
         let me = PeerId::from_bytes(LIAR);
         for &group in groups {
             net.engines[0].set_visibility(me, group, Visibility::Shared).unwrap();
@@ -41,7 +41,7 @@ impl Liar {
         liar
     }
 
-    fn say(&self, net: &mut Net, frame: &Frame) -> Result<(), ReceiveError> {
+    pub(super) fn say(&self, net: &mut Net, frame: &Frame) -> Result<(), ReceiveError> {
         let mut bytes = Vec::new();
         NativeCodec::new().encode(frame, &mut bytes).unwrap();
         let result = net.engines[0].receive(self.link, bytes.into(), net.now);
@@ -49,7 +49,7 @@ impl Liar {
         result
     }
 
-    fn send(&self, net: &mut Net, number: u32, message: &Message) {
+    pub(super) fn send(&self, net: &mut Net, number: u32, message: &Message) {
         let wire = WireMessage {
             position: None,
             timestamp_ms: message.timestamp_ms(),
@@ -61,7 +61,7 @@ impl Liar {
     }
 
     /// What node 0 has to say to it.
-    fn hear(&self, net: &mut Net) -> Vec<Frame> {
+    pub(super) fn hear(&self, net: &mut Net) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(bytes) = net.engines[0].poll_transmit(self.link, net.now, usize::MAX).unwrap() {
             frames.push(NativeCodec::new().decode(bytes).unwrap());
@@ -70,7 +70,7 @@ impl Liar {
     }
 }
 
-fn message(group: GroupId, body: &str, deps: &[&Message]) -> Message {
+pub(super) fn message(group: GroupId, body: &str, deps: &[&Message]) -> Message {
     let mut deps: Vec<MessageId> = deps.iter().map(|m| m.id()).collect();
     deps.sort_unstable();
     Message::new(group, 5, deps, Bytes::copy_from_slice(body.as_bytes())).unwrap()

@@ -1,0 +1,167 @@
+//! Small limits: what finds no room comes later, and nothing grows that a peer can make grow.
+
+use hedgerow_proto::{
+    Announce, Batch, DepRef, Frame, GroupRef, Message, Offer, OfferItem, PeerId, Request, Span, Unavailable,
+    Visibility, WireMessage,
+};
+
+use super::faults::{LIAR, Liar, message};
+use super::net::{CLEAN, Net};
+use crate::{Config, LinkProfile, PushPolicy, ReceiveError, Rule};
+
+fn wire(message: &Message, position: u64) -> Frame {
+    let wire = WireMessage {
+        position: Some(position),
+        timestamp_ms: message.timestamp_ms(),
+        deps: message.deps().iter().copied().map(DepRef::Id).collect(),
+        body: message.body().clone(),
+    };
+    let batch = Batch { group: GroupRef::Number(1), messages: vec![wire], chain: 0 };
+    Frame { batches: vec![batch], ..Frame::default() }
+}
+
+#[test]
+fn any_limit_of_requests_is_used_again_and_again() {
+    for max_requests in 1..8 {
+        let config = Config { max_requests, ..Config::default() };
+        let mut net = Net::with(2, 1, config);
+        let group = net.group("g", false);
+        for n in 0..100 {
+            net.publish(0, group, &format!("message {n}"));
+        }
+        let profile = LinkProfile { push: PushPolicy::OfferFirst, ..LinkProfile::reliable() };
+        net.connect_with(0, 1, profile, CLEAN);
+        // A round trip of 20 ms for each request, and no timer.
+        net.run(5_000);
+        net.assert_converged(group, 100);
+    }
+}
+
+#[test]
+fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
+    let config = Config { max_parked_messages: 10, max_offers: 8, max_requests: 8, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let group = net.group("g", false);
+    let root = message(group, "root", &[]);
+    let children: Vec<Message> = (0..200).map(|n| message(group, &format!("child {n}"), &[&root])).collect();
+    let liar = Liar::new(&mut net, &[group]);
+    for (child, position) in children.iter().zip(2..) {
+        liar.say(&mut net, &wire(child, position)).unwrap();
+    }
+    assert_eq!(net.engines[0].status().groups[0].waiting, 10);
+    liar.say(&mut net, &wire(&root, 1)).unwrap();
+    loop {
+        let asked: Vec<Span> =
+            liar.hear(&mut net).into_iter().flat_map(|f| f.requests).flat_map(|r| r.positions).collect();
+        assert!(asked.iter().map(|span| span.count()).sum::<u64>() <= 8);
+        if asked.is_empty() {
+            break;
+        }
+        for position in asked.into_iter().flat_map(|span| span.first..=span.last) {
+            let child = &children[usize::try_from(position - 2).unwrap()];
+            liar.say(&mut net, &wire(child, position)).unwrap();
+        }
+    }
+    assert_eq!(net.bodies(0, group).len(), 201);
+}
+
+#[test]
+fn without_room_only_what_may_make_room_is_called_back() {
+    let config = Config { max_parked_messages: 5, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let group = net.group("g", false);
+    let root = message(group, "root", &[]);
+    let liar = Liar::new(&mut net, &[group]);
+    for n in 0..50 {
+        liar.say(&mut net, &wire(&message(group, &format!("child {n}"), &[&root]), n + 2)).unwrap();
+    }
+    // The lowest is tried once, in vain; nothing is asked for in circles.
+    let mut asked = Vec::new();
+    for _ in 0..20 {
+        let requests = liar.hear(&mut net).into_iter().flat_map(|frame| frame.requests);
+        let positions: Vec<Span> = requests.flat_map(|request| request.positions).collect();
+        for span in &positions {
+            let child = message(group, &format!("child {}", span.first - 2), &[&root]);
+            liar.say(&mut net, &wire(&child, span.first)).unwrap();
+        }
+        asked.extend(positions);
+    }
+    assert_eq!(asked, [Span::one(7)]);
+}
+
+#[test]
+fn a_stale_refusal_does_not_end_a_newer_offer() {
+    let config = Config { max_requests: 1, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    let messages: Vec<Message> = (0..2).map(|n| message(group, &format!("message {n}"), &[])).collect();
+    let items = messages.iter().zip(1..).map(|(m, at)| OfferItem { position: Some(at), id: m.id() });
+    let offer = Offer { group: GroupRef::Number(1), items: items.collect(), chain: 0 };
+    liar.say(&mut net, &Frame { offers: vec![offer], ..Frame::default() }).unwrap();
+    // Said before the offer, and late.
+    let late =
+        Unavailable { group: GroupRef::Number(1), positions: vec![Span { first: 1, last: 2 }], ids: vec![] };
+    liar.say(&mut net, &Frame { unavailables: vec![late], ..Frame::default() }).unwrap();
+    for _ in 0..2 {
+        let requests = liar.hear(&mut net).into_iter().flat_map(|frame| frame.requests);
+        let asked: Vec<Span> = requests.flat_map(|request| request.positions).collect();
+        let at = asked[0].first;
+        liar.say(&mut net, &wire(&messages[usize::try_from(at - 1).unwrap()], at)).unwrap();
+    }
+    assert_eq!(net.bodies(0, group).len(), 2);
+}
+
+#[test]
+fn announcements_are_bounded_under_one_number_too() {
+    let config = Config { max_announces: 100, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    let announce = |n: u8| Announce {
+        number: 2,
+        tag: [n; 8],
+        visibility: Visibility::Shared,
+        held: vec![],
+        mark: 0,
+        mark_chain: 0,
+        reset: false,
+    };
+    let frame = Frame { announces: (0..200).map(announce).collect(), ..Frame::default() };
+    let Err(ReceiveError::Violation(violation)) = liar.say(&mut net, &frame) else { panic!("taken") };
+    assert_eq!((violation.peer, violation.rule), (PeerId::from_bytes(LIAR), Rule::TooManyAnnounces(100)));
+}
+
+#[test]
+fn what_is_no_longer_shared_is_not_sent_to_who_asked_before() {
+    let mut net = Net::new(1, 1);
+    let group = net.group("g", false);
+    net.publish(0, group, "secret");
+    let liar = Liar::new(&mut net, &[group]);
+    liar.hear(&mut net);
+    let request = Request { group: GroupRef::Number(1), positions: vec![Span::one(1)], ids: vec![] };
+    liar.say(&mut net, &Frame { requests: vec![request], ..Frame::default() }).unwrap();
+    net.engines[0].set_visibility(PeerId::from_bytes(LIAR), group, Visibility::Visible).unwrap();
+    let frames = liar.hear(&mut net);
+    assert!(frames.iter().all(|frame| frame.batches.is_empty()));
+    assert!(frames.iter().any(|frame| frame.unavailables.iter().any(|u| u.positions == [Span::one(1)])));
+}
+
+#[test]
+fn a_carrier_with_little_room_gets_no_empty_records() {
+    let mut net = Net::new(1, 1);
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    liar.hear(&mut net);
+    liar.send(&mut net, 1, &message(group, "hello", &[]));
+    // Room for a record and a span, but not for the id that is owed.
+    let mut frames = 0;
+    for room in 0..110 {
+        while net.engines[0].poll_transmit(liar.link, net.now, room).unwrap().is_some() {
+            frames += 1;
+            assert!(frames < 10, "frames without end for a carrier with room for {room} bytes");
+        }
+    }
+    let acked: usize = liar.hear(&mut net).iter().flat_map(|f| &f.acks).map(|ack| ack.ids.len()).sum();
+    assert_eq!(acked, 1);
+}

@@ -1,0 +1,112 @@
+//! What is due to a peer next, and through which link.
+
+use hedgerow_proto::Visibility;
+
+use crate::config::PushPolicy;
+use crate::engine::state::PeerGroup;
+use crate::engine::{Engine, LinkId};
+use crate::event::Event;
+use crate::store::{GroupNum, MessageRow, PeerNum, Store};
+
+impl<S: Store> Engine<S> {
+    /// Whether another link to a peer is up that can carry a record of this size.
+    pub(in crate::engine) fn has_wider_link(&self, peer: PeerNum, size: usize) -> bool {
+        let links = self.peers.get(&peer).into_iter().flat_map(|peer| &peer.links);
+        links.filter_map(|id| self.links.get(id)).any(|link| link.is_ready() && link.record_room() >= size)
+    }
+
+    /// The next of our positions that the peer may lack and that nothing is under way for; with its size if it
+    /// was too large for another link, where it was to be sent or was asked for: it is not offered again.
+    pub(in crate::engine) fn next_due(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+    ) -> Option<(u64, Option<usize>)> {
+        let head = self.groups.get(&group)?.head;
+        let record_room = self.links.get(&id)?.record_room();
+        let pair = self.pair_mut(peer, group)?;
+        let theirs = pair.session.theirs.unwrap_or(Visibility::Invisible);
+        if pair.visibility != Visibility::Shared || theirs == Visibility::Invisible {
+            return None;
+        }
+        let PeerGroup { session, has, .. } = pair;
+        while let Some(position) = session.again.first()
+            && session.is_dealt_with(has, position)
+        {
+            session.again.pop_first();
+        }
+        let large = loop {
+            let large = session.first_large(record_room).map(|(position, _)| position);
+            match large {
+                Some(position) if session.is_dealt_with(has, position) => {
+                    session.too_large.remove(&position);
+                }
+                _ => break large,
+            }
+        };
+        let fresh = loop {
+            session.next = has.first_absent(session.next.max(1));
+            if session.next > head {
+                break None;
+            }
+            if !session.is_dealt_with(has, session.next) && !session.too_large.contains_key(&session.next) {
+                break Some(session.next);
+            }
+            session.next += 1;
+        };
+        // The lowest first: the others may depend on it.
+        let first = [session.again.first(), large, fresh].into_iter().flatten().min()?;
+        if fresh == Some(first) {
+            session.next = first + 1;
+        }
+        session.again.remove(first);
+        let size = session.too_large.remove(&first);
+        Some((first, size))
+    }
+
+    /// Whether a message is better sent at once than offered: when the peer most likely lacks it.
+    pub(in crate::engine) fn prefers_push(
+        &self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        row: &MessageRow,
+    ) -> bool {
+        let Some(link) = self.links.get(&id) else { return false };
+        match link.profile.push {
+            PushPolicy::Always => true,
+            PushPolicy::OfferFirst => false,
+            PushPolicy::Adaptive => {
+                let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+                let lacks = pair.map_or(0, |pair| pair.session.lacks);
+                if row.origin.is_none() { lacks >= 0 } else { lacks >= 8 }
+            }
+        }
+    }
+
+    pub(in crate::engine) fn has_in_flight_room(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(|link| link.in_flight_bytes < self.config.max_in_flight_bytes)
+    }
+
+    /// A message does not fit through this link: it waits for another, and the others go on.
+    pub(in crate::engine) fn too_large(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group_num: GroupNum,
+        row: &MessageRow,
+        size: usize,
+    ) {
+        if let Some(pair) = self.pair_mut(peer, group_num)
+            && row.position > 0
+        {
+            pair.session.put_off(size, row.position);
+            pair.session.again.remove(row.position);
+            self.wake(peer, group_num);
+        }
+        if let (Some(group), Some(peer)) = (self.groups.get(&group_num), self.peers.get(&peer)) {
+            self.events.push_back(Event::TooLarge { link: id, peer: peer.id, group: group.id, id: row.id });
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a peer sends when there is no room for it is turned away, its position noted, and called back when there is
+//! room: within a session the peer does not send it again by itself.
+
+use hedgerow_proto::{Span, Visibility};
+
+use super::Engine;
+use super::transmit::{Draft, ID_SIZE, RECORD_OVERHEAD};
+use crate::spanset::SpanSet;
+use crate::store::{GroupNum, PeerNum, Store};
+
+/// How many separate spans of a peer's positions are noted, at most. What is left out comes with a later session.
+const MAX_TURNED_AWAY: usize = 16_384;
+
+impl<S: Store> Engine<S> {
+    /// Notes a position of the peer that came when there was no room for it.
+    pub(super) fn turn_away(&mut self, peer: PeerNum, group: GroupNum, theirs: u64) {
+        let moves = self.groups.get(&group).map_or(0, |g| g.moves);
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        let session = &mut pair.session;
+        if session.called_back.remove(theirs) {
+            session.turned_at = Some((theirs, moves));
+        }
+        if session.turned_away.span_count() < MAX_TURNED_AWAY {
+            session.turned_away.insert(theirs);
+        }
+        self.peers.get_mut(&peer).map(|state| state.turned.insert(group));
+        self.wake(peer, group);
+    }
+
+    /// What was turned away for lack of room and is asked for now.
+    pub(super) fn call_back(
+        &mut self,
+        peer: PeerNum,
+        group: GroupNum,
+        opened: bool,
+        draft: &mut Draft,
+    ) -> Vec<Span> {
+        let mut quota = self.call_back_quota(peer, group);
+        let mut called = SpanSet::new();
+        let Some(pair) = self.pair_mut(peer, group) else { return Vec::new() };
+        let session = &mut pair.session;
+        while quota > 0
+            && let Some(position) = session.turned_away.pop_first()
+        {
+            let size = ID_SIZE + if opened || !called.is_empty() { 0 } else { RECORD_OVERHEAD };
+            if !draft.take(size) {
+                session.turned_away.insert(position);
+                break;
+            }
+            session.called_back.insert(position);
+            called.insert(position);
+            quota -= 1;
+        }
+        called.spans().collect()
+    }
+
+    /// How many of the peer's positions that were turned away can be asked for now. Without room for what must
+    /// wait, one at a time is tried, the lowest: what it depends on stands below it, so that it may be what
+    /// everything waits for. One that comes in vain is not tried again before another message moved on.
+    pub(super) fn call_back_quota(&self, peer: PeerNum, group_num: GroupNum) -> u64 {
+        let (Some(state), Some(group)) = (self.peers.get(&peer), self.groups.get(&group_num)) else {
+            return 0;
+        };
+        let Some(session) = state.groups.get(&group_num).map(|pair| &pair.session) else { return 0 };
+        let Some(lowest) = session.turned_away.first() else { return 0 };
+        if session.theirs != Some(Visibility::Shared) {
+            return 0;
+        }
+        let open = session.called_back.len();
+        let requests = (self.config.max_requests as u64).saturating_sub(state.requested as u64);
+        if self.has_parking_room(group_num) {
+            return requests.saturating_sub(open);
+        }
+        let news = session.turned_at.is_none_or(|(at, moves)| lowest < at || group.moves > moves);
+        u64::from(news && open == 0)
+    }
+
+    /// What was called back has not come: it is called back again.
+    pub(super) fn call_timeout(&mut self, peer: PeerNum, group: GroupNum) {
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        pair.session.call_timer = None;
+        pair.session.call_back_again();
+        self.wake(peer, group);
+    }
+}
