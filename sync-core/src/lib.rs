@@ -8,6 +8,8 @@ mod order;
 pub mod record;
 mod spanset;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 mod verdict;
 

@@ -4,7 +4,6 @@ mod faults;
 mod graph;
 mod links;
 mod loss;
-mod net;
 mod room;
 mod sessions;
 mod swarm;

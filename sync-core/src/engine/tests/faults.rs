@@ -6,8 +6,8 @@ use hedgerow_proto::{
     OfferItem, PeerId, Request, Span, Visibility, WireMessage,
 };
 
-use super::net::{Faults, Net, descriptor, peer};
 use crate::store::check;
+use crate::testing::{Faults, Net, descriptor, peer};
 use crate::{Config, Event, InvalidReason, LinkId, LinkProfile, ReceiveError, Rule, Verdict};
 
 /// A peer whose frames are made by hand.

@@ -9,8 +9,8 @@ use petgraph::algo::is_cyclic_directed;
 use petgraph::graph::DiGraph;
 use proptest::prelude::*;
 
-use super::net::{Net, descriptor};
 use crate::store::check;
+use crate::testing::{Net, descriptor};
 use crate::{Config, Draft, Engine, MemoryStore, Time};
 
 /// A graph as a list of messages, parents first: for each, the seeds of its parents and its time.

@@ -2,7 +2,7 @@
 
 use hedgerow_proto::Visibility;
 
-use super::net::{CLEAN, Faults, Net, descriptor, open, peer};
+use crate::testing::{CLEAN, Faults, Net, descriptor, open, peer};
 use crate::{Config, Draft, LinkProfile, MemoryStore, PushPolicy};
 
 /// A lossy link that offers first.

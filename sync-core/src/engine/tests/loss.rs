@@ -1,6 +1,6 @@
 //! Links that lose, repeat and reorder.
 
-use super::net::{Faults, Net};
+use crate::testing::{Faults, Net};
 
 fn faults(loss: f64) -> Faults {
     Faults { loss, duplication: 0.1, delay_ms: (5, 60) }

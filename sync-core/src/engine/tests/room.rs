@@ -6,7 +6,7 @@ use hedgerow_proto::{
 };
 
 use super::faults::{LIAR, Liar, message};
-use super::net::{CLEAN, Net};
+use crate::testing::{CLEAN, Net};
 use crate::{Config, LinkProfile, PushPolicy, ReceiveError, Rule};
 
 fn wire(message: &Message, position: u64) -> Frame {

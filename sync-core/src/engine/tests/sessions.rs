@@ -2,7 +2,7 @@
 
 use hedgerow_proto::Visibility;
 
-use super::net::{CLEAN, Net, descriptor, peer};
+use crate::testing::{CLEAN, Net, descriptor, peer};
 use crate::{Event, LinkProfile, PushPolicy};
 
 #[test]

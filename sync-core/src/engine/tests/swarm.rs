@@ -15,9 +15,9 @@ use hedgerow_proto::{
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use super::net::{CLEAN, Faults, Net, descriptor, open, peer};
 use crate::engine::state::Session;
 use crate::store::{MemoryStore, check};
+use crate::testing::{CLEAN, Faults, Net, descriptor, open, peer};
 use crate::{Config, Draft, LinkProfile, PushPolicy, Verdict};
 
 /// How long all may take to agree once everything is well again, in ms.

@@ -1,4 +1,7 @@
-//! A network of engines, links and one clock; everything follows from a seed.
+//! A network of engines, links and one clock, for tests; everything follows from a seed.
+//!
+//! Behind the feature `testing`. It panics when an engine or a store fails: that is what a test wants.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,64 +16,83 @@ use crate::{Config, Draft, Entry, Event, LinkProfile, Time, Verdict};
 
 /// What a lossy link does to frames. Delays are drawn between the two, in ms.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Faults {
-    pub(super) loss: f64,
-    pub(super) duplication: f64,
-    pub(super) delay_ms: (u64, u64),
+pub struct Faults {
+    /// The share of frames that is lost, 0 to 1.
+    pub loss: f64,
+    /// The share of frames that comes twice, 0 to 1.
+    pub duplication: f64,
+    /// How long a frame takes.
+    pub delay_ms: (u64, u64),
 }
 
-pub(super) const CLEAN: Faults = Faults { loss: 0.0, duplication: 0.0, delay_ms: (10, 10) };
+/// Nothing is lost; 10 ms each way.
+pub const CLEAN: Faults = Faults { loss: 0.0, duplication: 0.0, delay_ms: (10, 10) };
 
-pub(super) struct Wire {
-    pub(super) ends: [(usize, LinkId); 2],
-    pub(super) faults: Faults,
-    pub(super) profile: LinkProfile,
+/// A link between two engines.
+pub struct Wire {
+    /// The node and its link, at both ends.
+    pub ends: [(usize, LinkId); 2],
+    /// What it does to frames, if it is lossy.
+    pub faults: Faults,
+    /// What both engines were told of it.
+    pub profile: LinkProfile,
     /// When the latest frame to each end arrives: a reliable carrier keeps the order.
     latest: [Time; 2],
 }
 
-pub(super) struct Net {
-    pub(super) engines: Vec<Engine<MemoryStore>>,
-    pub(super) config: Config,
-    pub(super) now: Time,
+/// Engines, the links between them, and the clock.
+pub struct Net {
+    /// The nodes.
+    pub engines: Vec<Engine<MemoryStore>>,
+    /// What nodes are opened with.
+    pub config: Config,
+    /// The time.
+    pub now: Time,
     rng: ChaCha12Rng,
-    pub(super) wires: Vec<Option<Wire>>,
+    /// Every link ever made; `None` where it is down.
+    pub wires: Vec<Option<Wire>>,
     /// (when, order, to, link, frame)
     flying: BTreeMap<(Time, u64), (usize, LinkId, Bytes)>,
     counter: u64,
-    pub(super) frames: u64,
+    /// How many frames were sent.
+    pub frames: u64,
     /// Ids as each node delivered them, by group.
-    pub(super) delivered: Vec<BTreeMap<GroupId, Vec<MessageId>>>,
-    pub(super) events: Vec<Vec<Event>>,
+    pub delivered: Vec<BTreeMap<GroupId, Vec<MessageId>>>,
+    /// Every other event of each node.
+    pub events: Vec<Vec<Event>>,
     /// What each node's clients say of messages; `None`: no client.
-    pub(super) judge: fn(&hedgerow_proto::Message) -> Verdict,
+    pub judge: fn(&hedgerow_proto::Message) -> Verdict,
     /// How long clients think about a message, in ms: drawn between the two.
-    pub(super) verdict_delay_ms: (u64, u64),
+    pub verdict_delay_ms: (u64, u64),
     /// (when, order, node, message)
     verdicts: BTreeMap<(Time, u64), (usize, MessageId, Verdict)>,
     /// How often a carrier has no room for the next frame, and takes it a little later.
-    pub(super) congestion: f64,
+    pub congestion: f64,
     congested: BTreeMap<(Time, u64), (usize, LinkId)>,
     /// Ends of wires whose other end is gone, which their node does not know yet.
-    pub(super) half_open: Vec<(usize, LinkId)>,
+    pub half_open: Vec<(usize, LinkId)>,
     /// Prints every frame.
-    pub(super) trace: bool,
+    pub trace: bool,
 }
 
-pub(super) fn peer(n: usize) -> PeerId {
+/// The id of a node.
+pub fn peer(n: usize) -> PeerId {
     PeerId::from_bytes([u8::try_from(n + 1).unwrap(); 32])
 }
 
-pub(super) fn descriptor(name: &str) -> GroupDescriptor {
+/// A group by name.
+pub fn descriptor(name: &str) -> GroupDescriptor {
     GroupDescriptor::new("org.example.test", 0, name.into()).unwrap()
 }
 
 impl Net {
-    pub(super) fn new(count: usize, seed: u64) -> Self {
+    /// Nodes with empty stores and the default configuration.
+    pub fn new(count: usize, seed: u64) -> Self {
         Self::with(count, seed, Config::default())
     }
 
-    pub(super) fn with(count: usize, seed: u64, config: Config) -> Self {
+    /// Nodes with empty stores.
+    pub fn with(count: usize, seed: u64, config: Config) -> Self {
         let now = Time(1_700_000_000_000);
         let engines = (0..count).map(|n| open(MemoryStore::new(), &config, n, seed, now)).collect();
         Self {
@@ -95,7 +117,7 @@ impl Net {
     }
 
     /// A group that every node has and shares with every other.
-    pub(super) fn group(&mut self, name: &str, judged: bool) -> GroupId {
+    pub fn group(&mut self, name: &str, judged: bool) -> GroupId {
         let count = self.engines.len();
         let id = descriptor(name).id();
         for n in 0..count {
@@ -107,18 +129,14 @@ impl Net {
         id
     }
 
-    pub(super) fn publish(&mut self, n: usize, group: GroupId, body: &str) -> MessageId {
+    /// A message of a node after all that it holds.
+    pub fn publish(&mut self, n: usize, group: GroupId, body: &str) -> MessageId {
         let deps = self.engines[n].heads(group, 16).unwrap();
         self.publish_after(n, group, body, deps)
     }
 
-    pub(super) fn publish_after(
-        &mut self,
-        n: usize,
-        group: GroupId,
-        body: &str,
-        deps: Vec<MessageId>,
-    ) -> MessageId {
+    /// A message of a node after some others.
+    pub fn publish_after(&mut self, n: usize, group: GroupId, body: &str, deps: Vec<MessageId>) -> MessageId {
         let timestamp_ms = self.now.as_timestamp_ms();
         let draft = Draft { timestamp_ms, deps, body: Bytes::copy_from_slice(body.as_bytes()) };
         let id = self.engines[n].publish(group, draft, self.now).unwrap();
@@ -126,15 +144,18 @@ impl Net {
         id
     }
 
-    pub(super) fn connect(&mut self, a: usize, b: usize) -> usize {
+    /// A reliable link; its number.
+    pub fn connect(&mut self, a: usize, b: usize) -> usize {
         self.connect_with(a, b, LinkProfile::reliable(), CLEAN)
     }
 
-    pub(super) fn connect_lossy(&mut self, a: usize, b: usize, faults: Faults) -> usize {
+    /// A lossy link with frames of 1,200 bytes; its number.
+    pub fn connect_lossy(&mut self, a: usize, b: usize, faults: Faults) -> usize {
         self.connect_with(a, b, LinkProfile::lossy(1200), faults)
     }
 
-    pub(super) fn connect_with(&mut self, a: usize, b: usize, profile: LinkProfile, faults: Faults) -> usize {
+    /// A link; its number.
+    pub fn connect_with(&mut self, a: usize, b: usize, profile: LinkProfile, faults: Faults) -> usize {
         let to_b = self.engines[a].link_up(peer(b), profile.clone(), self.now).unwrap();
         let to_a = self.engines[b].link_up(peer(a), profile.clone(), self.now).unwrap();
         let latest = [self.now; 2];
@@ -142,7 +163,8 @@ impl Net {
         self.wires.len() - 1
     }
 
-    pub(super) fn disconnect(&mut self, wire: usize) {
+    /// Takes a link down at both ends.
+    pub fn disconnect(&mut self, wire: usize) {
         if let Some(wire) = self.wires[wire].take() {
             for (n, link) in wire.ends {
                 self.engines[n].link_down(link, self.now);
@@ -152,7 +174,7 @@ impl Net {
     }
 
     /// A node is gone as a crash or a dead battery takes it; the other ends of its wires learn of it later.
-    pub(super) fn vanish(&mut self, n: usize) {
+    pub fn vanish(&mut self, n: usize) {
         for wire in 0..self.wires.len() {
             if let Some(gone) = self.wires[wire].take_if(|wire| wire.ends.iter().any(|(end, _)| *end == n)) {
                 self.flying.retain(|_, (to, at, _)| !gone.ends.contains(&(*to, *at)));
@@ -164,13 +186,13 @@ impl Net {
     }
 
     /// A node learns that the wire of a link is dead.
-    pub(super) fn hang_up(&mut self, at: usize) {
+    pub fn hang_up(&mut self, at: usize) {
         let (n, link) = self.half_open.swap_remove(at);
         self.engines[n].link_down(link, self.now);
     }
 
     /// Takes events, gives verdicts, and notes what was delivered.
-    pub(super) fn drain(&mut self, n: usize) {
+    pub fn drain(&mut self, n: usize) {
         while let Some(event) = self.engines[n].poll_event().unwrap() {
             match &event {
                 Event::Validate { id, message } => {
@@ -199,7 +221,7 @@ impl Net {
     }
 
     /// Puts every frame that is ready on its wire.
-    pub(super) fn pump(&mut self) {
+    pub fn pump(&mut self) {
         for n in 0..self.engines.len() {
             self.drain(n);
             let mut links = VecDeque::new();
@@ -280,7 +302,7 @@ impl Net {
     }
 
     /// Lets time pass for at most `ms`, until nothing is left to happen; whether it came to rest.
-    pub(super) fn run(&mut self, ms: u64) -> bool {
+    pub fn run(&mut self, ms: u64) -> bool {
         let end = self.now + ms;
         self.pump();
         while let Some(at) = self.next() {
@@ -316,7 +338,7 @@ impl Net {
     }
 
     /// Stops a node as a crash does, and opens it again; its links are gone.
-    pub(super) fn restart(&mut self, n: usize, seed: u64) {
+    pub fn restart(&mut self, n: usize, seed: u64) {
         for wire in 0..self.wires.len() {
             if self.wires[wire].as_ref().is_some_and(|wire| wire.ends.iter().any(|(end, _)| *end == n)) {
                 self.disconnect(wire);
@@ -328,24 +350,27 @@ impl Net {
         self.engines[n] = open(store, &self.config, n, seed, self.now);
     }
 
-    pub(super) fn log(&self, n: usize, group: GroupId) -> Vec<Entry> {
+    /// What a node delivered, in its order.
+    pub fn log(&self, n: usize, group: GroupId) -> Vec<Entry> {
         self.engines[n].log(group, 0, usize::MAX, usize::MAX).unwrap()
     }
 
-    pub(super) fn canonical(&self, n: usize, group: GroupId) -> Vec<MessageId> {
+    /// What a node delivered, in canonical order.
+    pub fn canonical(&self, n: usize, group: GroupId) -> Vec<MessageId> {
         let page =
             self.engines[n].page(group, None, crate::store::Direction::Forward, usize::MAX >> 1).unwrap();
         page.into_iter().map(|entry| entry.id).collect()
     }
 
-    pub(super) fn bodies(&self, n: usize, group: GroupId) -> Vec<String> {
+    /// What a node delivered, as text.
+    pub fn bodies(&self, n: usize, group: GroupId) -> Vec<String> {
         let body = |entry: Entry| String::from_utf8(entry.body.unwrap().to_vec()).unwrap();
         self.log(n, group).into_iter().map(body).collect()
     }
 
     /// Every store is sound, all nodes have the same messages in the same canonical order, and what each node was
     /// told is its log.
-    pub(super) fn assert_converged(&self, group: GroupId, count: usize) {
+    pub fn assert_converged(&self, group: GroupId, count: usize) {
         for n in 0..self.engines.len() {
             let report = check(self.engines[n].store()).unwrap();
             assert!(report.problems.is_empty(), "node {n}: {:?}", report.problems);
@@ -358,7 +383,7 @@ impl Net {
     }
 
     /// For an hour, not one frame.
-    pub(super) fn assert_silent(&mut self) {
+    pub fn assert_silent(&mut self) {
         self.run(60_000);
         let before = self.frames;
         self.run(3_600_000);
@@ -366,18 +391,13 @@ impl Net {
     }
 
     /// MESSAGE records made by all nodes.
-    pub(super) fn messages_sent(&self) -> u64 {
+    pub fn messages_sent(&self) -> u64 {
         self.engines.iter().map(|engine| engine.traffic().messages_out).sum()
     }
 }
 
-pub(super) fn open(
-    store: MemoryStore,
-    config: &Config,
-    n: usize,
-    seed: u64,
-    now: Time,
-) -> Engine<MemoryStore> {
+/// Opens a node on a store.
+pub fn open(store: MemoryStore, config: &Config, n: usize, seed: u64, now: Time) -> Engine<MemoryStore> {
     let mut bytes = [u8::try_from(n).unwrap(); 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     Engine::open(store, config.clone(), bytes, now).unwrap()
