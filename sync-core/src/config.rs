@@ -9,14 +9,27 @@ pub struct Config {
     /// A message whose timestamp is further ahead of our clock than this, in ms, is held back until its time
     /// comes.
     pub max_clock_skew_ms: u64,
-    /// How many messages of one group may wait for dependencies or their time. Beyond it, what comes is taken
-    /// for an offer, and asked for when there is room.
+    /// How many messages of one group may wait for dependencies or their time, besides those within the shares of
+    /// their peers ([`peer_shares`](Self::peer_shares)). Beyond it, what comes is taken for an offer, and asked for
+    /// when there is room.
     pub max_parked_messages: u64,
-    /// How many body bytes of one group may wait for dependencies or their time.
+    /// How many body bytes of one group may wait for dependencies or their time, and as many again for a verdict,
+    /// besides those within shares.
     pub max_parked_bytes: u64,
-    /// How many messages of one group may wait for their client's verdict. A driver that stops reading links
-    /// while verdicts are outstanding never comes near it.
+    /// How many dependencies the messages that wait in one group may lack together, besides those within shares. A
+    /// dependency is counted for each message that lacks it.
+    pub max_parked_deps: u64,
+    /// How many dependencies of the messages that wait in one group may be unheard of: they are asked of every peer
+    /// of the group, and again at every contact. Besides those within shares.
+    pub max_wanted: u64,
+    /// How many messages of one group may wait for their client's verdict, besides those within shares. A driver
+    /// that stops reading links while verdicts are outstanding never comes near it.
     pub max_unvalidated: u64,
+    /// Each peer of a group has a share of its own in the five limits above: a part of each in `peer_shares`, or in
+    /// as many as the group has peers if these are more. What comes from a peer within its share is never turned
+    /// away for what others have sent; what is over the shares takes from the limits themselves. So a group holds at
+    /// most twice these limits.
+    pub peer_shares: u64,
     /// How many unanswered offers we take from a peer, and at most make to one.
     pub max_offers: u32,
     /// How many messages we ask of one peer at a time.
@@ -48,7 +61,10 @@ impl Default for Config {
             max_clock_skew_ms: 24 * 3600 * 1000,
             max_parked_messages: 100_000,
             max_parked_bytes: 64 << 20,
+            max_parked_deps: 400_000,
+            max_wanted: 16_384,
             max_unvalidated: 65_536,
+            peer_shares: 16,
             max_offers: 512,
             max_requests: 512,
             max_in_flight_bytes: 8 << 20,

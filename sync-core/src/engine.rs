@@ -4,6 +4,7 @@ mod facts;
 mod gate;
 mod groups;
 mod lossy;
+mod quota;
 mod read;
 mod receive;
 mod session;
@@ -318,22 +319,27 @@ impl<S: Store> Engine<S> {
                 let Some(last) = rows.last() else { break };
                 after = last.num;
                 for row in rows {
-                    self.restore_message(&row, now);
+                    self.restore_message(&row, now)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn restore_message(&mut self, row: &crate::store::MessageRow, now: Time) {
+    fn restore_message(&mut self, row: &crate::store::MessageRow, now: Time) -> Result<(), EngineError> {
         if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.enter(row.state, row.body_len);
+            group.counts.enter(row.state);
+            group.quota.change(None, Some(row), self.config.max_clock_skew_ms);
         }
         match row.state {
-            MessageState::Wanted => self.want_dependency(row.id, row.group, None, now, now),
+            MessageState::Wanted => {
+                self.count_wanted(row)?;
+                self.want_dependency(row.id, row.group, None, now, now);
+            }
             MessageState::Early => self.set_early_timer(row),
             _ => {}
         }
+        Ok(())
     }
 
     fn restore_pair(&mut self, row: PeerGroupRow, now: Time) -> Result<(), EngineError> {

@@ -218,6 +218,10 @@ pub struct PeerGroupStatus {
     pub offered: u64,
     /// How many messages we have asked of it.
     pub requested: u64,
+    /// How many messages that came from it first wait here for dependencies or their time.
+    pub parked: u64,
+    /// How many of those wait here for a verdict.
+    pub unvalidated: u64,
     /// Whether the peer is known to hold all that is delivered here.
     pub settled: bool,
 }

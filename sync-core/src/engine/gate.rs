@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use hedgerow_proto::{Message, MessageId, limits};
+use hedgerow_proto::{Message, MessageId};
 
 use super::facts::Named;
+use super::quota::Load;
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::Event;
@@ -98,7 +99,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<Kept, EngineError> {
         let deps = self.look_up_deps(group_num, message.deps())?;
         let Some(group) = self.groups.get(&group_num) else { return Ok(Kept::NoRoom) };
-        let (judged, counts) = (group.judged, group.counts);
+        let judged = group.judged;
         let body_len = u32::try_from(message.body().len()).unwrap_or(u32::MAX);
         let mut row = MessageRow {
             origin: Some(origin),
@@ -119,13 +120,12 @@ impl<S: Store> Engine<S> {
             (false, false, true) => MessageState::Early,
             (false, false, false) => MessageState::Delivered,
         };
-        let parks = row.missing > 0 || early;
-        let full = counts.waiting + counts.early >= self.config.max_parked_messages
-            || counts.parked_bytes + u64::from(body_len) > self.config.max_parked_bytes;
-        if (parks && full) || (judged && counts.unvalidated >= self.config.max_unvalidated) {
+        let unheard = deps.entries.iter().filter(|dep| dep.num.is_none()).count() as u64;
+        let load = Load::of(&row, self.config.max_clock_skew_ms).naming(unheard);
+        if !self.has_room_for(origin, group_num, load) {
             return Ok(Kept::NoRoom);
         }
-        let nums = self.place_deps(group_num, &deps)?;
+        let nums = self.place_deps(origin, group_num, &deps)?;
         if row.state == MessageState::Delivered {
             self.give_position(&mut row, &deps.keys);
         }
@@ -150,16 +150,6 @@ impl<S: Store> Engine<S> {
         }
         self.close_offers(group_num, row, sources);
         Ok(Kept::Row(row))
-    }
-
-    /// Whether any message that comes can be kept, even if it must wait.
-    pub(super) fn has_parking_room(&self, group: GroupNum) -> bool {
-        let Some(group) = self.groups.get(&group) else { return false };
-        let counts = group.counts;
-        let body = limits::MAX_BODY as u64;
-        counts.waiting + counts.early < self.config.max_parked_messages
-            && counts.parked_bytes + body <= self.config.max_parked_bytes
-            && (!group.judged || counts.unvalidated < self.config.max_unvalidated)
     }
 
     /// Publishes a message of our own: delivered at birth.
@@ -229,17 +219,24 @@ impl<S: Store> Engine<S> {
     }
 
     /// Numbers for all dependencies, with new rows for those never heard of.
-    fn place_deps(&mut self, group: GroupNum, deps: &Deps) -> Result<Vec<MessageNum>, EngineError> {
+    fn place_deps(
+        &mut self,
+        origin: PeerNum,
+        group: GroupNum,
+        deps: &Deps,
+    ) -> Result<Vec<MessageNum>, EngineError> {
         let mut nums = Vec::with_capacity(deps.entries.len());
         for dep in &deps.entries {
             let num = match dep.num {
                 Some(num) => num,
                 None => {
-                    if let Some(group) = self.groups.get_mut(&group) {
-                        group.counts.enter(MessageState::Wanted, 0);
-                    }
                     self.dirty = true;
-                    self.store.insert(&blank(dep.id, group), &[], None)?
+                    let num = self.store.insert(&blank(dep.id, group), &[], None)?;
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.counts.enter(MessageState::Wanted);
+                        group.quota.want(num, origin);
+                    }
+                    num
                 }
             };
             nums.push(num);
@@ -259,14 +256,17 @@ impl<S: Store> Engine<S> {
             Some(wanted) => {
                 self.store.fill(row, deps, body)?;
                 if let Some(group) = self.groups.get_mut(&wanted.group) {
-                    group.counts.leave(MessageState::Wanted, 0);
+                    group.counts.leave(MessageState::Wanted);
+                    group.quota.unwant(wanted.num);
                 }
                 self.bury_foreign_children(row)?;
             }
             None => row.num = self.store.insert(row, deps, Some(body))?,
         }
+        let skew_ms = self.config.max_clock_skew_ms;
         if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.enter(row.state, row.body_len);
+            group.counts.enter(row.state);
+            group.quota.change(None, Some(row), skew_ms);
         }
         Ok(())
     }
@@ -306,11 +306,14 @@ impl<S: Store> Engine<S> {
 
     fn change_state(&mut self, row: &mut MessageRow, state: MessageState) -> Result<(), EngineError> {
         if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.leave(row.state, row.body_len);
-            group.counts.enter(state, row.body_len);
+            group.counts.leave(row.state);
+            group.counts.enter(state);
+            group.quota.unwant(row.num);
             group.moves += 1;
         }
+        let before = *row;
         row.state = state;
+        self.recount(&before, row);
         self.dirty = true;
         // There may be room for what was turned away.
         self.changed_groups.insert(row.group);
@@ -386,7 +389,9 @@ impl<S: Store> Engine<S> {
     /// One dependency of `child` was delivered; gives it back if that delivered it too.
     fn free(&mut self, child: MessageNum) -> Result<Option<MessageNum>, EngineError> {
         let Some(mut row) = self.store.row(child)? else { return Ok(None) };
+        let before = row;
         row.missing = row.missing.saturating_sub(1);
+        self.recount(&before, &row);
         if row.missing > 0 || row.state != MessageState::Waiting {
             self.store.update(&row)?;
             return Ok(None);
@@ -441,13 +446,16 @@ impl<S: Store> Engine<S> {
             if row.state == MessageState::Early {
                 self.timers.remove(&(self.early_at(row.timestamp_ms), Timer::Early(num)));
             }
+            let before = row;
             row.reason = reason.code();
             row.missing = 0;
+            self.recount(&before, &row);
             self.change_state(&mut row, MessageState::Invalid)?;
             for dep in unawaited {
                 self.store.remove(dep.num)?;
                 if let Some(group) = self.groups.get_mut(&dep.group) {
-                    group.counts.leave(MessageState::Wanted, 0);
+                    group.counts.leave(MessageState::Wanted);
+                    group.quota.unwant(dep.num);
                 }
             }
             self.report_buried(&row, reason);
@@ -506,7 +514,7 @@ impl<S: Store> Engine<S> {
         } else {
             row.num = self.store.insert(&row, &[], None)?;
             if let Some(group) = self.groups.get_mut(&row.group) {
-                group.counts.enter(row.state, row.body_len);
+                group.counts.enter(row.state);
             }
             self.report_buried(&row, reason);
         }

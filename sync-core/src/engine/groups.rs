@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
 
+use super::quota::Quota;
 use super::state::{Counts, Group, Peer};
 use super::{Engine, Timer};
 use crate::error::EngineError;
@@ -114,8 +115,9 @@ impl<S: Store> Engine<S> {
                         row.group = home;
                         self.store.update(&row)?;
                         if let Some(home) = self.groups.get_mut(&home) {
-                            home.counts.enter(MessageState::Wanted, 0);
+                            home.counts.enter(MessageState::Wanted);
                         }
+                        self.count_wanted(&row)?;
                         self.want_dependency(row.id, home, None, self.now, self.now);
                         break;
                     }
@@ -257,6 +259,7 @@ impl<S: Store> Engine<S> {
                 changed_heads: BTreeMap::new(),
                 delivered_from: None,
                 counts: Counts::default(),
+                quota: Quota::default(),
                 moves: 0,
                 peers: BTreeSet::new(),
             },

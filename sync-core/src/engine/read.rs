@@ -201,7 +201,7 @@ impl<S: Store> Engine<S> {
         });
         let groups = groups.collect();
         let mut peers = Vec::new();
-        for peer in self.peers.values() {
+        for (peer_num, peer) in &self.peers {
             for (num, pair) in &peer.groups {
                 let Some(group) = self.groups.get(num) else { continue };
                 if pair.visibility == Visibility::Invisible {
@@ -209,6 +209,7 @@ impl<S: Store> Engine<S> {
                 }
                 let under_way =
                     |kind| pair.session.in_flight.values().filter(|sent| sent.kind == kind).count() as u64;
+                let (parked, unvalidated) = group.quota.messages_of(*peer_num);
                 peers.push(PeerGroupStatus {
                     peer: peer.id,
                     group: group.id,
@@ -218,6 +219,8 @@ impl<S: Store> Engine<S> {
                     in_flight: under_way(InFlight::Message),
                     offered: under_way(InFlight::Offer),
                     requested: peer.requested as u64,
+                    parked,
+                    unvalidated,
                     settled: pair.has.first_absent(1) > group.head,
                 });
             }

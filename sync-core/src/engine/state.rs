@@ -12,6 +12,7 @@ use hedgerow_proto::{
 
 use super::LinkId;
 use super::lossy::Lossy;
+use super::quota::Quota;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
 use crate::record::InFlight;
@@ -35,13 +36,14 @@ pub(super) struct Group {
     /// First position delivered since the last `Delivered` event.
     pub(super) delivered_from: Option<u64>,
     pub(super) counts: Counts,
+    pub(super) quota: Quota,
     /// Grows whenever a message moves on, so that another may find room.
     pub(super) moves: u64,
     /// Peers to whom the group is not invisible.
     pub(super) peers: BTreeSet<PeerNum>,
 }
 
-/// How many messages of a group stand where, and what the parked ones weigh.
+/// How many messages of a group stand where.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) wanted: u64,
@@ -50,7 +52,6 @@ pub(super) struct Counts {
     pub(super) early: u64,
     pub(super) invalid: u64,
     pub(super) pruned: u64,
-    pub(super) parked_bytes: u64,
 }
 
 impl Counts {
@@ -66,21 +67,15 @@ impl Counts {
         }
     }
 
-    pub(super) fn enter(&mut self, state: MessageState, body_len: u32) {
+    pub(super) fn enter(&mut self, state: MessageState) {
         if let Some(count) = self.slot(state) {
             *count += 1;
         }
-        if matches!(state, MessageState::Waiting | MessageState::Early) {
-            self.parked_bytes += u64::from(body_len);
-        }
     }
 
-    pub(super) fn leave(&mut self, state: MessageState, body_len: u32) {
+    pub(super) fn leave(&mut self, state: MessageState) {
         if let Some(count) = self.slot(state) {
             *count = count.saturating_sub(1);
-        }
-        if matches!(state, MessageState::Waiting | MessageState::Early) {
-            self.parked_bytes = self.parked_bytes.saturating_sub(u64::from(body_len));
         }
     }
 }

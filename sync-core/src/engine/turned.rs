@@ -68,7 +68,7 @@ impl<S: Store> Engine<S> {
         }
         let open = session.called_back.len();
         let requests = (self.config.max_requests as u64).saturating_sub(state.requested as u64);
-        if self.has_parking_room(group_num) {
+        if self.has_parking_room(peer, group_num) {
             return requests.saturating_sub(open);
         }
         let news = session.turned_at.is_none_or(|(at, moves)| lowest < at || group.moves > moves);

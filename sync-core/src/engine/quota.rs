@@ -1,0 +1,184 @@
+//! Room for what waits. A peer has a share of its own in every limit, so that nothing another peer sends can turn
+//! away what comes within it; what is over the shares takes from a common rest.
+//!
+//! What a held message takes follows from its row, and a row keeps who sent it; a dependency that is not even held is
+//! counted for the peer whose message named it first. So the account is the same after a restart.
+
+use std::collections::BTreeMap;
+
+use hedgerow_proto::limits;
+
+use super::Engine;
+use crate::config::Config;
+use crate::error::EngineError;
+use crate::store::{GroupNum, MessageNum, MessageRow, MessageState, PeerNum, Store};
+
+/// How many kinds of room there are.
+const KINDS: usize = 6;
+
+/// Room, taken or given: messages that wait for dependencies or their time; their bytes; the dependencies that they
+/// lack; messages that wait for a verdict; their bytes; dependencies that are not held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load([u64; KINDS]);
+
+impl Load {
+    /// What a message takes as it stands. One that only waits for its verdict takes none of the room of those that
+    /// wait for others: it may be what they wait for.
+    pub(super) fn of(row: &MessageRow, max_clock_skew_ms: u64) -> Self {
+        let unvalidated = row.state == MessageState::Unvalidated;
+        let waits = match row.state {
+            MessageState::Waiting | MessageState::Early => true,
+            MessageState::Unvalidated => {
+                row.missing > 0 || row.timestamp_ms > (row.arrived + max_clock_skew_ms).as_timestamp_ms()
+            }
+            _ => false,
+        };
+        let bytes = u64::from(row.body_len);
+        let (waits, judged) = (u64::from(waits), u64::from(unvalidated));
+        Self([waits, waits * bytes, waits * u64::from(row.missing), judged, judged * bytes, 0])
+    }
+
+    /// The most that one message can take.
+    pub(super) fn largest(judged: bool) -> Self {
+        let (bytes, judged) = (limits::MAX_BODY as u64, u64::from(judged));
+        let deps = limits::MAX_DEPS as u64;
+        Self([1, bytes, deps, judged, judged * bytes, deps])
+    }
+
+    /// The same, with so many dependencies that were never heard of.
+    pub(super) fn naming(mut self, unheard: u64) -> Self {
+        let [.., wanted] = &mut self.0;
+        *wanted = unheard;
+        self
+    }
+
+    /// All the room of a group, beside what is reserved.
+    fn limits(config: &Config) -> Self {
+        Self([
+            config.max_parked_messages,
+            config.max_parked_bytes,
+            config.max_parked_deps,
+            config.max_unvalidated,
+            config.max_parked_bytes,
+            config.max_wanted,
+        ])
+    }
+
+    fn map2(self, other: Self, f: fn(u64, u64) -> u64) -> Self {
+        let mut out = self;
+        out.0.iter_mut().zip(other.0).for_each(|(to, from)| *to = f(*to, from));
+        out
+    }
+
+    fn plus(self, other: Self) -> Self {
+        self.map2(other, u64::saturating_add)
+    }
+
+    /// What is left when the other is taken away.
+    fn over(self, other: Self) -> Self {
+        self.map2(other, u64::saturating_sub)
+    }
+}
+
+/// What waits in one group, by the peer that it came from.
+#[derive(Debug, Default)]
+pub(super) struct Quota {
+    by_peer: BTreeMap<PeerNum, Load>,
+    /// For whom each dependency is counted that is not held.
+    wanted: BTreeMap<MessageNum, PeerNum>,
+}
+
+impl Quota {
+    /// A message waits, or no longer, as its row stands.
+    pub(super) fn change(&mut self, before: Option<&MessageRow>, after: Option<&MessageRow>, skew_ms: u64) {
+        let load = |row: Option<&MessageRow>| row.map_or(Load::default(), |row| Load::of(row, skew_ms));
+        let (gone, come) = (load(before), load(after));
+        if gone == come {
+            return;
+        }
+        // What was written here never waits.
+        let Some(origin) = after.or(before).and_then(|row| row.origin) else { return };
+        self.book(origin, come, gone);
+    }
+
+    fn book(&mut self, peer: PeerNum, come: Load, gone: Load) {
+        let taken = self.by_peer.entry(peer).or_default();
+        *taken = taken.plus(come).over(gone);
+        if *taken == Load::default() {
+            self.by_peer.remove(&peer);
+        }
+    }
+
+    /// A row for a dependency that is not held was made for a message of this peer.
+    pub(super) fn want(&mut self, num: MessageNum, peer: PeerNum) {
+        if self.wanted.insert(num, peer).is_none() {
+            self.book(peer, Load::default().naming(1), Load::default());
+        }
+    }
+
+    /// It came, or nothing that is held depends on it any more.
+    pub(super) fn unwant(&mut self, num: MessageNum) {
+        if let Some(peer) = self.wanted.remove(&num) {
+            self.book(peer, Load::default(), Load::default().naming(1));
+        }
+    }
+
+    /// How many messages of a peer wait for dependencies or their time, and for a verdict.
+    pub(super) fn messages_of(&self, peer: PeerNum) -> (u64, u64) {
+        let [parked, _, _, unvalidated, ..] = self.by_peer.get(&peer).copied().unwrap_or_default().0;
+        (parked, unvalidated)
+    }
+
+    /// Whether a peer's message finds room. Each kind of room is looked at alone: first in the peer's share, which
+    /// only itself can fill, then in the rest.
+    fn fits(&self, peer: PeerNum, load: Load, all: Load, share: Load) -> bool {
+        let own = self.by_peer.get(&peer).copied().unwrap_or_default();
+        let beyond = own.plus(load).over(share);
+        // Of a kind that the message takes nothing of, there may be too little.
+        let from_rest = load.map2(beyond, |takes, beyond| if takes > 0 { beyond } else { 0 });
+        if from_rest == Load::default() {
+            return true;
+        }
+        let others = self.by_peer.iter().filter(|(of, _)| **of != peer);
+        let rest = others.fold(Load::default(), |sum, (_, taken)| sum.plus(taken.over(share)));
+        let lacks = rest.plus(from_rest).over(all);
+        from_rest.map2(lacks, |takes, lacks| if takes > 0 { lacks } else { 0 }) == Load::default()
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// Whether what a peer sent finds room in a group.
+    pub(super) fn has_room_for(&self, peer: PeerNum, group: GroupNum, load: Load) -> bool {
+        let Some(group) = self.groups.get(&group) else { return false };
+        let all = Load::limits(&self.config);
+        let parts = self.config.peer_shares.max(group.peers.len() as u64).max(1);
+        let share = Load(all.0.map(|limit| limit / parts));
+        group.quota.fits(peer, load, all, share)
+    }
+
+    /// Whether any message that comes from a peer can be kept, even if it must wait.
+    pub(super) fn has_parking_room(&self, peer: PeerNum, group: GroupNum) -> bool {
+        let judged = self.groups.get(&group).is_some_and(|group| group.judged);
+        self.has_room_for(peer, group, Load::largest(judged))
+    }
+
+    /// Counts a dependency that is not held, once its row and who waits for it are in the store.
+    pub(super) fn count_wanted(&mut self, row: &MessageRow) -> Result<(), EngineError> {
+        let first = self.store.children(row.num, MessageNum(0), 1)?;
+        let child = first.first().map(|&child| self.store.row(child)).transpose()?.flatten();
+        if let Some(peer) = child.and_then(|child| child.origin)
+            && let Some(group) = self.groups.get_mut(&row.group)
+        {
+            group.quota.want(row.num, peer);
+        }
+        Ok(())
+    }
+
+    /// A held message's row changed in a way that may change what it takes.
+    pub(super) fn recount(&mut self, before: &MessageRow, after: &MessageRow) {
+        let skew_ms = self.config.max_clock_skew_ms;
+        if let Some(group) = self.groups.get_mut(&after.group) {
+            group.quota.change(Some(before), Some(after), skew_ms);
+        }
+    }
+}
