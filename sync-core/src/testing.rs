@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId, Visibility};
+use hedgerow_proto::{
+    Codec as _, Frame, GroupDescriptor, GroupId, MessageId, NativeCodec, PeerId, Visibility, WireMessage,
+};
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
@@ -36,8 +38,36 @@ pub struct Wire {
     pub faults: Faults,
     /// What both engines were told of it.
     pub profile: LinkProfile,
+    /// How many bytes it carries in a second, each way; `None`: any number. A carrier that is busy takes no frame.
+    pub bytes_per_second: Option<u64>,
     /// When the latest frame to each end arrives: a reliable carrier keeps the order.
     latest: [Time; 2],
+    /// When the frames taken from each end are on their way.
+    free_at: [Time; 2],
+}
+
+/// A frame as it was put on a wire, lost or not.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// When.
+    pub at: Time,
+    /// Who sent it.
+    pub from: usize,
+    /// To whom.
+    pub to: usize,
+    /// Over which wire.
+    pub wire: usize,
+    /// How long it is, in bytes.
+    pub bytes: usize,
+    /// What it says.
+    pub frame: Frame,
+}
+
+impl Sent {
+    /// The messages in it.
+    pub fn messages(&self) -> impl Iterator<Item = &WireMessage> {
+        self.frame.batches.iter().flat_map(|batch| &batch.messages)
+    }
 }
 
 /// Engines, the links between them, and the clock.
@@ -73,6 +103,8 @@ pub struct Net {
     pub half_open: Vec<(usize, LinkId)>,
     /// Prints every frame.
     pub trace: bool,
+    /// Every frame that was sent since this was set to an empty list.
+    pub tap: Option<Vec<Sent>>,
 }
 
 /// The id of a node.
@@ -113,6 +145,7 @@ impl Net {
             congested: BTreeMap::new(),
             half_open: Vec::new(),
             trace: false,
+            tap: None,
         }
     }
 
@@ -158,8 +191,9 @@ impl Net {
     pub fn connect_with(&mut self, a: usize, b: usize, profile: LinkProfile, faults: Faults) -> usize {
         let to_b = self.engines[a].link_up(peer(b), profile.clone(), self.now).unwrap();
         let to_a = self.engines[b].link_up(peer(a), profile.clone(), self.now).unwrap();
-        let latest = [self.now; 2];
-        self.wires.push(Some(Wire { ends: [(a, to_b), (b, to_a)], faults, profile, latest }));
+        let (latest, free_at) = ([self.now; 2], [self.now; 2]);
+        let ends = [(a, to_b), (b, to_a)];
+        self.wires.push(Some(Wire { ends, faults, profile, bytes_per_second: None, latest, free_at }));
         self.wires.len() - 1
     }
 
@@ -241,6 +275,13 @@ impl Net {
     /// Puts every frame of a link on its wire, as far as the carrier takes them.
     fn pull(&mut self, n: usize, link: LinkId) {
         loop {
+            if let Some(at) = self.busy_until(n, link) {
+                if !self.congested.values().any(|waits| *waits == (n, link)) {
+                    self.counter += 1;
+                    self.congested.insert((at, self.counter), (n, link));
+                }
+                return;
+            }
             let mut room = usize::MAX;
             if self.congestion > 0.0 && self.rng.random_bool(self.congestion) {
                 if self.rng.random_bool(0.5) {
@@ -261,19 +302,40 @@ impl Net {
         }
     }
 
+    /// Until when the carrier of a link takes no frame, if it takes none now.
+    fn busy_until(&self, n: usize, link: LinkId) -> Option<Time> {
+        let wire = self.wires.iter().flatten().find(|wire| wire.ends.contains(&(n, link)))?;
+        let free_at = wire.free_at[usize::from(wire.ends[0] == (n, link))];
+        (free_at > self.now).then_some(free_at)
+    }
+
     fn fly(&mut self, from: usize, link: LinkId, frame: Bytes) {
         self.frames += 1;
-        let wire = self.wires.iter_mut().flatten().find(|wire| wire.ends.contains(&(from, link)));
-        let Some(wire) = wire else { return };
+        let mut wires = self.wires.iter_mut().enumerate();
+        let found = wires.find_map(|(at, wire)| {
+            let wire = wire.as_mut()?;
+            wire.ends.contains(&(from, link)).then_some((at, wire))
+        });
+        let Some((at_wire, wire)) = found else { return };
         let end = usize::from(wire.ends[0] == (from, link));
         let to = wire.ends[end];
+        if let Some(tap) = &mut self.tap {
+            let decoded = NativeCodec::new().decode(frame.clone()).unwrap();
+            let (at, bytes) = (self.now, frame.len());
+            tap.push(Sent { at, from, to: to.0, wire: at_wire, bytes, frame: decoded });
+        }
         let Faults { loss, duplication, delay_ms } = wire.faults;
         if self.trace || std::env::var("HEDGEROW_SWARM_TRACE").is_ok() {
-            use hedgerow_proto::Codec as _;
-            let decoded = hedgerow_proto::NativeCodec::new().decode(frame.clone()).unwrap();
+            let decoded = NativeCodec::new().decode(frame.clone()).unwrap();
             eprintln!("{} {from} -> {}, {link:?}, loss {loss}: {decoded:?}", self.now, to.0);
         }
         assert!(frame.len() <= wire.profile.max_frame, "{} bytes", frame.len());
+        let mut leaves = self.now;
+        if let Some(rate) = wire.bytes_per_second {
+            let ms = (frame.len() as u64 * 1000).div_ceil(rate.max(1));
+            leaves = wire.free_at[end].max(self.now) + ms;
+            wire.free_at[end] = leaves;
+        }
         let copies = if self.rng.random_bool(loss) {
             0
         } else if self.rng.random_bool(duplication) {
@@ -282,7 +344,7 @@ impl Net {
             1
         };
         for _ in 0..copies {
-            let mut at = self.now + self.rng.random_range(delay_ms.0..=delay_ms.1);
+            let mut at = leaves + self.rng.random_range(delay_ms.0..=delay_ms.1);
             if wire.profile.reliable {
                 at = at.max(wire.latest[end]);
                 wire.latest[end] = at;

@@ -1,0 +1,163 @@
+//! A peer whose frames are made by hand, and small things that several tests need.
+
+use bytes::Bytes;
+use hedgerow_proto::{
+    Ack, Announce, Batch, Codec, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId, NativeCodec,
+    Offer, OfferItem, PeerId, Request, Span, Visibility, WireMessage,
+};
+use hedgerow_sync_core::testing::Net;
+use hedgerow_sync_core::{Event, InvalidReason, LinkId, LinkProfile, ReceiveError, store};
+
+/// A peer of node 0 that says whatever a test wants. It calls its groups 1, 2, 3, … in the order given.
+pub(crate) struct Fake {
+    pub(crate) link: LinkId,
+}
+
+pub(crate) const FAKE: PeerId = PeerId::from_bytes([99; 32]);
+const NONCE: [u8; 16] = [3; 16];
+
+impl Fake {
+    /// Node 0 shares the groups with it, and it shares them with node 0.
+    pub(crate) fn new(net: &mut Net, groups: &[GroupId]) -> Self {
+        for &group in groups {
+            net.engines[0].set_visibility(FAKE, group, Visibility::Shared).unwrap();
+        }
+        Self::link(net, groups)
+    }
+
+    /// It says that it shares the groups, whatever node 0 thinks of that.
+    pub(crate) fn link(net: &mut Net, groups: &[GroupId]) -> Self {
+        let fake = Self { link: net.engines[0].link_up(FAKE, LinkProfile::reliable(), net.now).unwrap() };
+        let announces = groups.iter().zip(1..).map(|(&group, number)| announce(group, number)).collect();
+        let hello =
+            Hello { major: 1, minor: 0, nonce: NONCE, install: 1, max_frame: 65_536, max_offers: 65_536 };
+        fake.say(net, Frame { hello: Some(hello), announces, ..Frame::default() });
+        fake
+    }
+
+    pub(crate) fn try_say(&self, net: &mut Net, frame: &Frame) -> Result<(), ReceiveError> {
+        let result = net.engines[0].receive(self.link, encode(frame), net.now);
+        net.drain(0);
+        result
+    }
+
+    pub(crate) fn say(&self, net: &mut Net, frame: Frame) {
+        self.try_say(net, &frame).unwrap();
+    }
+
+    /// Sends messages of its first group, without positions.
+    pub(crate) fn send(&self, net: &mut Net, messages: &[&Message]) {
+        self.send_in(net, 1, messages);
+    }
+
+    pub(crate) fn send_in(&self, net: &mut Net, number: u32, messages: &[&Message]) {
+        let messages = messages.iter().map(|message| wire(message, None)).collect();
+        self.say(net, batch(number, messages));
+    }
+
+    /// Offers messages of its first group under positions of its own.
+    pub(crate) fn offer(&self, net: &mut Net, items: &[(u64, MessageId)]) {
+        let items = items.iter().map(|&(position, id)| OfferItem { position: Some(position), id }).collect();
+        let offer = Offer { group: GroupRef::Number(1), items, chain: 0 };
+        self.say(net, Frame { offers: vec![offer], ..Frame::default() });
+    }
+
+    pub(crate) fn request(&self, net: &mut Net, positions: Vec<Span>, ids: Vec<MessageId>) {
+        let request = Request { group: GroupRef::Number(1), positions, ids };
+        self.say(net, Frame { requests: vec![request], ..Frame::default() });
+    }
+
+    pub(crate) fn ack(&self, net: &mut Net, held: Vec<Span>, ids: Vec<MessageId>) {
+        let ack = Ack { group: GroupRef::Number(1), held, known: vec![], ids, duplicates: 0, chain: 0 };
+        self.say(net, Frame { acks: vec![ack], ..Frame::default() });
+    }
+
+    /// All that node 0 has to say to it.
+    pub(crate) fn hear(&self, net: &mut Net) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(bytes) = net.engines[0].poll_transmit(self.link, net.now, usize::MAX).unwrap() {
+            frames.push(NativeCodec::new().decode(bytes).unwrap());
+        }
+        frames
+    }
+}
+
+fn announce(group: GroupId, number: u32) -> Announce {
+    Announce {
+        number,
+        tag: Announce::tag_of(&NONCE, group),
+        visibility: Visibility::Shared,
+        held: vec![],
+        mark: 0,
+        mark_chain: 0,
+        reset: false,
+    }
+}
+
+pub(crate) fn encode(frame: &Frame) -> Bytes {
+    let mut bytes = Vec::new();
+    NativeCodec::new().encode(frame, &mut bytes).unwrap();
+    bytes.into()
+}
+
+/// A frame with messages of the group that its sender calls so.
+pub(crate) fn batch(number: u32, messages: Vec<WireMessage>) -> Frame {
+    let batch = Batch { group: GroupRef::Number(number), messages, chain: 0 };
+    Frame { batches: vec![batch], ..Frame::default() }
+}
+
+pub(crate) fn wire(message: &Message, position: Option<u64>) -> WireMessage {
+    WireMessage {
+        position,
+        timestamp_ms: message.timestamp_ms(),
+        deps: message.deps().iter().copied().map(DepRef::Id).collect(),
+        body: message.body().clone(),
+    }
+}
+
+/// A message that nobody has published yet.
+pub(crate) fn message(group: GroupId, body: &str, deps: &[&Message]) -> Message {
+    let mut deps: Vec<MessageId> = deps.iter().map(|dep| dep.id()).collect();
+    deps.sort_unstable();
+    Message::new(group, 5, deps, Bytes::copy_from_slice(body.as_bytes())).unwrap()
+}
+
+/// The positions of the fake, and the ids, that were acknowledged.
+pub(crate) fn acked(frames: &[Frame]) -> (u64, Vec<MessageId>) {
+    let acks = || frames.iter().flat_map(|frame| &frame.acks);
+    let positions = acks().flat_map(|ack| &ack.held).map(Span::count).sum();
+    (positions, acks().flat_map(|ack| ack.ids.iter().copied()).collect())
+}
+
+/// The positions of the fake, and the ids, that were requested.
+pub(crate) fn requested(frames: &[Frame]) -> (Vec<Span>, Vec<MessageId>) {
+    let requests = || frames.iter().flat_map(|frame| &frame.requests);
+    let positions = requests().flat_map(|request| request.positions.iter().copied()).collect();
+    (positions, requests().flat_map(|request| request.ids.iter().copied()).collect())
+}
+
+/// The bodies that were sent.
+pub(crate) fn bodies(frames: &[Frame]) -> Vec<Bytes> {
+    let batches = frames.iter().flat_map(|frame| &frame.batches);
+    batches.flat_map(|batch| &batch.messages).map(|message| message.body.clone()).collect()
+}
+
+/// The ids that were offered.
+pub(crate) fn offered(frames: &[Frame]) -> Vec<MessageId> {
+    frames.iter().flat_map(|frame| &frame.offers).flat_map(|offer| &offer.items).map(|item| item.id).collect()
+}
+
+/// Which messages node 0 reported as invalid, and why.
+pub(crate) fn invalid(net: &Net) -> Vec<(MessageId, InvalidReason)> {
+    let invalid = |event: &Event| match event {
+        Event::Invalid { id, reason, .. } => Some((*id, *reason)),
+        _ => None,
+    };
+    net.events[0].iter().filter_map(invalid).collect()
+}
+
+/// Every invariant of a node's store holds.
+pub(crate) fn assert_sound(net: &Net, n: usize) {
+    let report = store::check(net.engines[n].store()).unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
