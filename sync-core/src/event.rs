@@ -88,7 +88,8 @@ pub enum Event {
         /// How many messages it lacks.
         count: u64,
     },
-    /// A message does not fit through a link; others go on, and it goes over another link when there is one.
+    /// A message does not fit through a link; others go on, and it goes over another link when there is one. Told
+    /// once for each link.
     TooLarge {
         /// The link.
         link: LinkId,

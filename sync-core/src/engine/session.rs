@@ -74,6 +74,7 @@ impl<S: Store> Engine<S> {
                 ready_set: BTreeSet::new(),
                 refs: BTreeMap::new(),
                 acked: BTreeMap::new(),
+                large_told: BTreeSet::new(),
                 ephemerals: VecDeque::new(),
                 in_flight_bytes: 0,
                 open_offers: 0,

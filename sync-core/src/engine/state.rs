@@ -215,6 +215,8 @@ pub(super) struct Link {
     pub(super) refs: BTreeMap<GroupNum, Refs>,
     /// Positions of the peer that were acknowledged here while it had other links, on a reliable link.
     pub(super) acked: BTreeMap<GroupNum, SpanSet>,
+    /// Messages that were reported not to fit through it.
+    pub(super) large_told: BTreeSet<MessageNum>,
     pub(super) ephemerals: VecDeque<(GroupNum, i64, Bytes)>,
     pub(super) in_flight_bytes: u64,
     pub(super) open_offers: usize,

@@ -105,7 +105,9 @@ impl<S: Store> Engine<S> {
             pair.session.again.remove(row.position);
             self.wake(peer, group_num);
         }
-        if let (Some(group), Some(peer)) = (self.groups.get(&group_num), self.peers.get(&peer)) {
+        // Once for each link: a peer that waits for it asks for it again and again.
+        let first = self.links.get_mut(&id).is_some_and(|link| link.large_told.insert(row.num));
+        if let (true, Some(group), Some(peer)) = (first, self.groups.get(&group_num), self.peers.get(&peer)) {
             self.events.push_back(Event::TooLarge { link: id, peer: peer.id, group: group.id, id: row.id });
         }
     }
