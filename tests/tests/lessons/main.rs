@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod contacts;
+mod floods;
+mod links;
 mod order;
 mod records;
 mod support;
