@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod contacts;
+mod encodings;
 mod floods;
 mod links;
 mod order;
 mod records;
+mod replay;
 mod support;

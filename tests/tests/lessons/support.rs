@@ -29,9 +29,7 @@ impl Fake {
     pub(crate) fn link(net: &mut Net, groups: &[GroupId]) -> Self {
         let fake = Self { link: net.engines[0].link_up(FAKE, LinkProfile::reliable(), net.now).unwrap() };
         let announces = groups.iter().zip(1..).map(|(&group, number)| announce(group, number)).collect();
-        let hello =
-            Hello { major: 1, minor: 0, nonce: NONCE, install: 1, max_frame: 65_536, max_offers: 65_536 };
-        fake.say(net, Frame { hello: Some(hello), announces, ..Frame::default() });
+        fake.say(net, Frame { hello: Some(hello()), announces, ..Frame::default() });
         fake
     }
 
@@ -82,7 +80,13 @@ impl Fake {
     }
 }
 
-fn announce(group: GroupId, number: u32) -> Announce {
+/// The HELLO of the fake.
+pub(crate) fn hello() -> Hello {
+    Hello { major: 1, minor: 0, nonce: NONCE, install: 1, max_frame: 65_536, max_offers: 65_536 }
+}
+
+/// The fake shares a group and calls it so.
+pub(crate) fn announce(group: GroupId, number: u32) -> Announce {
     Announce {
         number,
         tag: Announce::tag_of(&NONCE, group),
