@@ -146,7 +146,7 @@ pub(crate) struct MessageItem {
     pub(crate) height: u64,
     /// The author passed over numbers just before this one.
     pub(crate) gap: bool,
-    /// The author said something else under this number.
+    /// The author said two things under this number, and this is one of them.
     pub(crate) fork: bool,
 }
 

@@ -12,7 +12,9 @@ use crate::limits::MAX_AUTHOR_SPANS;
 /// was restored from a backup, or a liar). A number that is passed over means that something is missing.
 ///
 /// However an author counts, memory stays bounded: at most [`MAX_AUTHOR_SPANS`] spans of numbers are kept,
-/// and of what was forgotten is only known that it lies at or below a certain number.
+/// and of what was forgotten is only known that it lies at or below a certain number. Whoever is to know of
+/// every fork keeps elsewhere what is forgotten ([`note_forgetting`](Self::note_forgetting)): which numbers
+/// are forked is then the same for all who got the same posts, in whatever order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuthorState {
     /// Numbers up to here were forgotten: one of them may or may not have been delivered.
@@ -66,23 +68,35 @@ impl AuthorState {
 
     /// Notes the number of a delivered post, from 1.
     pub fn note(&mut self, number: u64) -> Note {
+        self.note_forgetting(number).0
+    }
+
+    /// Notes the number of a delivered post, from 1; also gives the delivered numbers that were forgotten to
+    /// make room, if any. After [`Note::Forgotten`] the number itself was not noted: whoever keeps what was
+    /// forgotten looks there, keeps it if it is new, and calls [`note_fork`](Self::note_fork) if it is not.
+    pub fn note_forgetting(&mut self, number: u64) -> (Note, Option<Span>) {
         if number <= self.forgotten {
-            return Note::Forgotten;
+            return (Note::Forgotten, None);
         }
         let highest = self.highest();
         if !self.seen.insert(number) {
-            self.forked.insert(number);
-            bound(&mut self.forked);
-            return Note::Fork;
+            self.note_fork(number);
+            return (Note::Fork, None);
         }
-        if let Some(last) = bound(&mut self.seen) {
-            self.forgotten = last;
-        }
-        match number {
+        let forgotten = bound(&mut self.seen);
+        self.forgotten = forgotten.map_or(self.forgotten, |span| span.last);
+        let note = match number {
             _ if number < highest => Note::Late,
             _ if number - highest == 1 => Note::InOrder,
             _ => Note::Gap(Span { first: highest + 1, last: number - 1 }),
-        }
+        };
+        (note, forgotten)
+    }
+
+    /// Notes that the author said two things under a number.
+    pub fn note_fork(&mut self, number: u64) {
+        self.forked.insert(number);
+        bound(&mut self.forked);
     }
 
     /// The number of the author's next post; `None` after the last number there is.
@@ -149,14 +163,14 @@ impl AuthorState {
     }
 }
 
-/// Forgets the lowest span of a set that has grown too large; its last number.
-fn bound(set: &mut SpanSet) -> Option<u64> {
+/// Forgets the lowest span of a set that has grown too large.
+fn bound(set: &mut SpanSet) -> Option<Span> {
     if set.span_count() <= MAX_AUTHOR_SPANS {
         return None;
     }
     let lowest = set.spans().next()?;
     set.forget_lowest();
-    Some(lowest.last)
+    Some(lowest)
 }
 
 fn read_set(bytes: &[u8]) -> Result<SpanSet, StateError> {

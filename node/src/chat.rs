@@ -121,7 +121,8 @@ pub struct ChatItem {
     pub deps: Vec<MessageId>,
     /// The author passed over numbers just before this one: something is missing, and may come late.
     pub gap: bool,
-    /// The author said something else under the same number before.
+    /// The author said two things under this number, and this is one of them: the same on every node that holds both.
+    /// An item that was read before the other one came does not say so; [`NodeEvent::Forked`](crate::NodeEvent) tells.
     pub fork: bool,
 }
 

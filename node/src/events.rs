@@ -64,6 +64,17 @@ pub enum NodeEvent {
         /// Why it cannot be read.
         reason: String,
     },
+    /// An author said a second thing under a number: all that it said under it is shown as a [fork](crate::ChatItem).
+    Forked {
+        /// The chat.
+        group: GroupId,
+        /// The author.
+        author: PeerId,
+        /// The number.
+        number: u64,
+        /// The position of the later one in the delivery order of this node.
+        position: u64,
+    },
     /// A message was judged invalid, or depends on one that was.
     Invalid {
         /// The group.

@@ -94,7 +94,7 @@ fn line(item: &MessageItem) -> String {
     let author = item.author_name.clone().unwrap_or_else(|| item.author.chars().take(8).collect());
     let author = on_one_line(&author);
     let mark = match (item.gap, item.fork) {
-        (_, true) => " [said twice]",
+        (_, true) => " [its author said two things under this number]",
         (true, _) => " [something is missing before this]",
         _ => "",
     };

@@ -54,6 +54,22 @@ fn an_author_who_leaves_gaps_takes_bounded_memory() {
 }
 
 #[test]
+fn nothing_is_lost_on_whoever_keeps_what_is_forgotten() {
+    let mut state = AuthorState::new();
+    let mut kept = SpanSet::new();
+    for number in (1..2_000).map(|n| n * 3) {
+        if let (_, Some(span)) = state.note_forgetting(number) {
+            kept.insert_span(span);
+        }
+    }
+    assert_eq!(kept.len() + state.seen.len(), 1_999);
+    assert_eq!(state.note_forgetting(3), (Note::Forgotten, None));
+    assert!(kept.contains(3) && !state.seen.contains(3) && state.forked().is_empty());
+    state.note_fork(3);
+    assert!(state.forked().contains(3));
+}
+
+#[test]
 fn what_is_no_state_is_refused() {
     let mut state = AuthorState::new();
     state.note(1);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hedgerow_clients::{AuthorState, ChatGroup, Content, Note, Post};
-use hedgerow_proto::{GroupId, PeerId};
+use hedgerow_proto::{GroupId, PeerId, Span};
 use hedgerow_sync_core::{Entry, Verdict};
 
 use super::chats::ChatState;
@@ -16,8 +16,6 @@ use crate::limits::{INDEX_BYTES, INDEX_MESSAGES, MAX_QUARANTINE};
 
 /// The author passed over numbers before this message.
 pub(super) const GAP: u8 = 1;
-/// The author said something else under the same number before.
-pub(super) const FORK: u8 = 2;
 
 /// What an entry of the delivery order is to a reader.
 pub(super) enum Reading {
@@ -98,14 +96,18 @@ impl Core {
                 slot.insert(self.author_state(group, post.author)?)
             }
         };
-        let flags = match state.note(post.number) {
-            Note::Gap(_) => GAP,
-            Note::Fork => FORK,
-            _ => 0,
-        };
-        if flags != 0 {
-            let key = rows::key(group, &entry.position.to_be_bytes());
-            self.engine.set_value(rows::FLAG, &key, Some(&[flags]))?;
+        match self.note_number(group, post, state)? {
+            Note::Gap(_) => {
+                let key = rows::key(group, &entry.position.to_be_bytes());
+                self.engine.set_value(rows::FLAG, &key, Some(&[GAP]))?;
+            }
+            Note::Fork => {
+                let key = numbered(group, post.author, post.number);
+                self.engine.set_value(rows::FORK, &key, Some(&[1]))?;
+                let (author, number, position) = (post.author, post.number, entry.position);
+                self.notices.push(NodeEvent::Forked { group, author, number, position });
+            }
+            _ => {}
         }
         match &post.content {
             Content::Joined { name } => self.note_name(group, post.author, name, true),
@@ -115,6 +117,59 @@ impl Core {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Notes the number of a post. What an author's state has no room for is in rows, so that no fork is overlooked
+    /// and the order of arrival makes no difference.
+    fn note_number(
+        &mut self,
+        group: GroupId,
+        post: &Post,
+        state: &mut AuthorState,
+    ) -> Result<Note, NodeError> {
+        let (author, number) = (post.author, post.number);
+        let (note, forgotten) = state.note_forgetting(number);
+        if let Some(span) = forgotten {
+            self.keep_old(group, author, span)?;
+        }
+        if note != Note::Forgotten {
+            return Ok(note);
+        }
+        if self.is_old(group, author, number)? {
+            state.note_fork(number);
+            return Ok(Note::Fork);
+        }
+        self.keep_old(group, author, Span::one(number))?;
+        Ok(Note::Late)
+    }
+
+    fn keep_old(&mut self, group: GroupId, author: PeerId, span: Span) -> Result<(), NodeError> {
+        let key = numbered(group, author, span.last);
+        Ok(self.engine.set_value(rows::OLD, &key, Some(&span.first.to_be_bytes()))?)
+    }
+
+    /// Whether a number lies in a span that was kept: in the first that ends at it or above.
+    fn is_old(&self, group: GroupId, author: PeerId, number: u64) -> Result<bool, NodeError> {
+        let before = numbered(group, author, number.saturating_sub(1));
+        let found = self.engine.values(rows::OLD, Some(&before), 1)?;
+        let Some((key, first)) = found.first() else { return Ok(false) };
+        let same = key.starts_with(&rows::key(group, author.as_bytes()));
+        Ok(same && rows::to_number(rows::OLD, first)? <= number)
+    }
+
+    /// Whether an author said two things under a number, given the author's state.
+    pub(super) fn is_forked(
+        &self,
+        group: GroupId,
+        author: PeerId,
+        number: u64,
+        state: &AuthorState,
+    ) -> Result<bool, NodeError> {
+        // The state has the latest ones, and at least one if there is any.
+        if state.forked().is_empty() || state.forked().contains(number) {
+            return Ok(!state.forked().is_empty());
+        }
+        Ok(self.engine.value(rows::FORK, &numbered(group, author, number))?.is_some())
     }
 
     fn is_direct(&self, group: GroupId) -> bool {
@@ -156,4 +211,9 @@ impl Core {
         })?;
         Ok((rows::number(&self.engine, rows::QUARANTINED, group.as_bytes())?, listed))
     }
+}
+
+/// The key of a row about one number of an author in a group.
+fn numbered(group: GroupId, author: PeerId, number: u64) -> Vec<u8> {
+    [group.as_bytes().as_slice(), author.as_bytes(), &number.to_be_bytes()].concat()
 }

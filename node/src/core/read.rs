@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hedgerow_clients::Post;
+use hedgerow_clients::{AuthorState, Post};
 use hedgerow_proto::{GroupId, PeerId};
 use hedgerow_sync_core::store::Direction;
 use hedgerow_sync_core::{Entry, OrderKey};
 
-use super::index::{FORK, GAP, Reading, read_entry};
+use super::index::{GAP, Reading, read_entry};
 use super::{Core, rows};
 use crate::chat::ChatItem;
 use crate::error::NodeError;
@@ -79,6 +79,7 @@ impl Core {
     ) -> Result<Vec<ChatItem>, NodeError> {
         let chat = self.chat_state(group)?;
         let mut names: HashMap<PeerId, Option<String>> = HashMap::new();
+        let mut states: HashMap<PeerId, AuthorState> = HashMap::new();
         let mut items = Vec::with_capacity(entries.len());
         for entry in entries {
             let Reading::Post(post) = read_entry(chat, group, &entry) else { continue };
@@ -87,6 +88,13 @@ impl Core {
                 Some(name) => name.clone(),
                 None => names.entry(author).or_insert(self.author_name(group, author)?).clone(),
             };
+            let state = match states.entry(author) {
+                std::collections::hash_map::Entry::Occupied(slot) => slot.into_mut(),
+                std::collections::hash_map::Entry::Vacant(slot) => {
+                    slot.insert(self.author_state(group, author)?)
+                }
+            };
+            let fork = self.is_forked(group, author, number, state)?;
             let flags = flags(entry.position)?.and_then(|flags| flags.first().copied()).unwrap_or(0);
             items.push(ChatItem {
                 position: entry.position,
@@ -99,7 +107,7 @@ impl Core {
                 content,
                 deps: entry.deps,
                 gap: flags & GAP != 0,
-                fork: flags & FORK != 0,
+                fork,
             });
         }
         Ok(items)

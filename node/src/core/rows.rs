@@ -10,7 +10,9 @@
 //! | `author` | group, author | the running numbers of an author |
 //! | `name` | group, author | 1 if the author said it, 0 if the creator did; the name |
 //! | `index` | group | position up to which the rows above and below are made |
-//! | `flag` | group, position 8 | what is odd about a message: 1 gap, 2 fork |
+//! | `old` | group, author, last 8 | first 8: numbers of an author that no longer fit into the row above |
+//! | `fork` | group, author, number 8 | 1: the author said two things under this number |
+//! | `flag` | group, position 8 | 1: the author passed over numbers before this message |
 //! | `quarantine` | group, position 8 | id 32, the reason |
 //! | `quarantined` | group | how many in all |
 //! | `cursor` | group, name | position |
@@ -29,6 +31,8 @@ pub(crate) const CHAT: &str = "chat";
 pub(crate) const INVITE: &str = "invite";
 pub(crate) const OWN: &str = "own";
 pub(crate) const AUTHOR: &str = "author";
+pub(crate) const OLD: &str = "old";
+pub(crate) const FORK: &str = "fork";
 pub(crate) const NAME: &str = "name";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const FLAG: &str = "flag";
@@ -39,8 +43,8 @@ pub(crate) const SESSION: &str = "session";
 
 /// Rows that end when a group is left. What was published under one's own numbers stays, so that no number is used
 /// twice if the group is joined again.
-pub(crate) const OF_GROUP: [&str; 9] =
-    [CHAT, AUTHOR, NAME, INDEX, FLAG, QUARANTINE, QUARANTINED, CURSOR, INVITE];
+pub(crate) const OF_GROUP: [&str; 11] =
+    [CHAT, AUTHOR, OLD, FORK, NAME, INDEX, FLAG, QUARANTINE, QUARANTINED, CURSOR, INVITE];
 
 /// How many rows are read at a time.
 const PAGE: usize = 256;

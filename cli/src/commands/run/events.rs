@@ -51,6 +51,12 @@ pub(super) enum Line {
         name: String,
         position: u64,
     },
+    Forked {
+        group: String,
+        author: String,
+        number: u64,
+        position: u64,
+    },
     Quarantined {
         group: String,
         id: String,
@@ -114,6 +120,9 @@ impl Line {
             Self::Refused { peer, reason, .. } => format!("{peer} refused our link: {reason}"),
             Self::Violation { peer, rule, .. } => format!("the link to {peer} was closed: {rule}"),
             Self::Arrived { name, position, .. } => format!("{name}: message {position}"),
+            Self::Forked { group, author, number, .. } => {
+                format!("{author} said two things under number {number} in group {group}")
+            }
             Self::Quarantined { id, reason, .. } => format!("message {id} cannot be read: {reason}"),
             Self::Invalid { id, reason, .. } => format!("message {id} is not valid: {reason}"),
             Self::Missing { id, .. } => format!("message {id} is missing for long"),
@@ -200,6 +209,12 @@ async fn line(node: &Node, event: &NodeEvent) -> Option<Line> {
         NodeEvent::Arrived { group, position } => {
             Line::Arrived { group: group.to_string(), name: name(node, *group).await, position: *position }
         }
+        NodeEvent::Forked { group, author, number, position } => Line::Forked {
+            group: group.to_string(),
+            author: author.to_string(),
+            number: *number,
+            position: *position,
+        },
         NodeEvent::Quarantined { group, id, position, reason } => Line::Quarantined {
             group: group.to_string(),
             id: id.to_string(),
