@@ -6,8 +6,11 @@
 mod contacts;
 mod encodings;
 mod floods;
+mod identity;
 mod links;
 mod order;
+mod readers;
 mod records;
 mod replay;
+mod sealed;
 mod support;

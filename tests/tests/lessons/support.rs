@@ -1,6 +1,10 @@
 //! A peer whose frames are made by hand, and small things that several tests need.
 
+use std::path::Path;
+use std::time::Duration;
+
 use bytes::Bytes;
+use hedgerow::{Builder, Chat, Direction, MemoryNetwork, Node, NodeError, RedialConfig};
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId, NativeCodec,
     Offer, OfferItem, PeerId, Request, Span, Visibility, WireMessage,
@@ -164,4 +168,41 @@ pub(crate) fn invalid(net: &Net) -> Vec<(MessageId, InvalidReason)> {
 pub(crate) fn assert_sound(net: &Net, n: usize) {
     let report = store::check(net.engines[n].store()).unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
+/// How long anything in a real node may take before the test counts as hung.
+const HUNG: Duration = Duration::from_secs(60);
+
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HUNG, future).await.expect("hung")
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
+    soon(async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+pub(crate) fn in_memory(network: &MemoryNetwork, name: &str) -> Builder {
+    let quick = RedialConfig { base_ms: 10, cap_ms: 100, refused_ms: 50, ..RedialConfig::default() };
+    Node::builder().name(name).network(network, name).redial(quick)
+}
+
+pub(crate) fn on_disk(network: &MemoryNetwork, home: &Path, name: &str) -> Builder {
+    in_memory(network, name).home(home)
+}
+
+pub(crate) async fn befriend(one: &Node, other: &Node) {
+    one.add_peer(&other.ticket().unwrap()).await.unwrap();
+    other.add_peer(&one.ticket().unwrap()).await.unwrap();
+}
+
+/// All texts of a chat that are there, in canonical order.
+pub(crate) async fn canonical(chat: &Chat) -> Result<Vec<String>, NodeError> {
+    let items = chat.page(None, Direction::Forward, usize::MAX).await?;
+    Ok(items.iter().filter_map(|item| item.text().map(str::to_owned)).collect())
 }
