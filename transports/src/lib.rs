@@ -71,6 +71,7 @@
 mod address;
 mod backoff;
 mod config;
+mod crowd;
 mod identity;
 pub mod limits;
 mod link;
@@ -78,6 +79,7 @@ mod lossy;
 mod memory;
 mod noise;
 mod redial;
+mod resolve;
 pub mod stream;
 mod tcp;
 mod transport;

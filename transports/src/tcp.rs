@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hedgerow_proto::PeerId;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::crowd::{Origin, who_makes_room};
+use crate::resolve::{first_link, resolve};
 use crate::stream::{accept_over, dial_over};
 use crate::{Address, Identity, Link, LinkConfig, Listener, Rejections, Transport, TransportError};
 
 const SCHEME: &str = "tcp";
 
-/// When the listener is full, a handshake that has lasted this long makes room for the next one.
-const CROWDED: Duration = Duration::from_secs(1);
 /// Rest after the system refused to accept (too many open files, mostly).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// After so many refusals in a row the listener is taken for dead.
+/// The so-many-th refusal in a row ends the listener.
 const ACCEPT_FAILURES: u32 = 100;
 
 /// Settings of a [`TcpTransport`].
@@ -27,14 +27,16 @@ const ACCEPT_FAILURES: u32 = 100;
 pub struct TcpConfig {
     /// Settings of each link.
     pub link: LinkConfig,
-    /// How many handshakes a listener has going at the same time. When there are so many, further diallers wait
-    /// until one is done or is a second old, which then has to make room. Default: 64.
+    /// How many handshakes a listener has going at the same time. When there are so many, one of the address that has
+    /// the most (of IPv6: the network, 64 bits) makes room for a dialler from another one; when all addresses have
+    /// about as many, the oldest does once it is a second old, and until then further diallers are turned away.
+    /// Default: 256.
     pub max_handshakes: usize,
 }
 
 impl Default for TcpConfig {
     fn default() -> Self {
-        Self { link: LinkConfig::default(), max_handshakes: 64 }
+        Self { link: LinkConfig::default(), max_handshakes: 256 }
     }
 }
 
@@ -59,21 +61,36 @@ impl TcpTransport {
         Self { identity, config }
     }
 
-    async fn connect(&self, to: &Address, expect: PeerId) -> Result<Box<dyn Link>, TransportError> {
-        let mut failure = None;
-        for socket in resolve(SCHEME, to).await? {
-            match TcpStream::connect(socket).await {
-                Ok(stream) => {
-                    // Frames are whole when they are written; waiting for more only delays them.
-                    stream.set_nodelay(true).map_err(|error| TransportError::io(to, error))?;
-                    let (reader, writer) = stream.into_split();
-                    let config = &self.config.link;
-                    return dial_over(reader, writer, to.clone(), &self.identity, expect, config).await;
-                }
-                Err(error) => failure = Some(TransportError::io(to, error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| TransportError::NobodyListens(to.clone())))
+    async fn dial_socket(
+        &self,
+        to: &Address,
+        socket: SocketAddr,
+        expect: PeerId,
+    ) -> Result<Box<dyn Link>, TransportError> {
+        let failed = |error| TransportError::io(to, error);
+        let stream = TcpStream::connect(socket).await.map_err(failed)?;
+        // Frames are whole when they are written; waiting for more only delays them.
+        stream.set_nodelay(true).map_err(failed)?;
+        let (reader, writer) = stream.into_split();
+        dial_over(reader, writer, to.clone(), &self.identity, expect, &self.config.link).await
+    }
+
+    async fn dial_sockets(
+        &self,
+        to: &Address,
+        sockets: &[SocketAddr],
+        expect: PeerId,
+        until: Instant,
+    ) -> Result<Box<dyn Link>, TransportError> {
+        let dial = |socket, until| async move {
+            let dialled = timeout_at(until, self.dial_socket(to, socket, expect)).await;
+            dialled.unwrap_or_else(|_| Err(self.out_of_time()))
+        };
+        first_link(to, sockets, until, dial).await
+    }
+
+    const fn out_of_time(&self) -> TransportError {
+        TransportError::HandshakeTimeout { limit_ms: self.config.link.handshake_limit_ms }
     }
 }
 
@@ -96,35 +113,16 @@ impl Transport for TcpTransport {
             config: self.config.clone(),
             handshakes: JoinSet::new(),
             running: VecDeque::new(),
-            failures: 0,
+            refusals: Refusals::default(),
             rejections: Rejections::default(),
         }))
     }
 
     async fn dial(&self, to: &Address, expect: PeerId) -> Result<Box<dyn Link>, TransportError> {
-        let limit_ms = self.config.link.handshake_limit_ms;
-        match timeout(self.config.link.handshake_limit(), self.connect(to, expect)).await {
-            Ok(result) => result,
-            Err(_) => Err(TransportError::HandshakeTimeout { limit_ms }),
-        }
+        let until = Instant::now() + self.config.link.handshake_limit();
+        let sockets = timeout_at(until, resolve(SCHEME, to)).await.map_err(|_| self.out_of_time())??;
+        self.dial_sockets(to, &sockets, expect, until).await
     }
-}
-
-/// The sockets that an address like `tcp://host:port` stands for; at least one.
-pub(crate) async fn resolve(
-    scheme: &'static str,
-    address: &Address,
-) -> Result<Vec<SocketAddr>, TransportError> {
-    if address.scheme() != scheme {
-        return Err(TransportError::WrongScheme { address: address.clone(), scheme });
-    }
-    let unresolvable = |reason: String| TransportError::Unresolvable { address: address.clone(), reason };
-    let found = lookup_host(address.rest()).await.map_err(|error| unresolvable(error.to_string()))?;
-    let found: Vec<_> = found.collect();
-    if found.is_empty() {
-        return Err(unresolvable("the name has no address".to_owned()));
-    }
-    Ok(found)
 }
 
 /// How a handshake ended, and with whom.
@@ -133,6 +131,7 @@ type Done = (Address, Result<Box<dyn Link>, TransportError>);
 /// A handshake that has not come to its end.
 struct Running {
     address: Address,
+    origin: Origin,
     since: Instant,
     task: AbortHandle,
 }
@@ -145,13 +144,34 @@ struct TcpListener {
     handshakes: JoinSet<Done>,
     /// Oldest first.
     running: VecDeque<Running>,
-    failures: u32,
+    refusals: Refusals,
     rejections: Rejections,
+}
+
+/// Refusals of the system to accept, one after the other.
+#[derive(Default)]
+struct Refusals(u32);
+
+impl Refusals {
+    fn accepted(&mut self) {
+        self.0 = 0;
+    }
+
+    /// Counts one; whether it is the last that is borne with.
+    fn refused(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 >= ACCEPT_FAILURES
+    }
 }
 
 impl TcpListener {
     fn begin(&mut self, stream: TcpStream, from: SocketAddr) {
         let address = Address::of_socket(SCHEME, from);
+        let origin = Origin::of(from.ip());
+        self.running.retain(|handshake| !handshake.task.is_finished());
+        if self.running.len() >= self.config.max_handshakes.max(1) && !self.make_room(origin) {
+            return self.rejections.add(address, TransportError::Full("too many handshakes at once"));
+        }
         let (identity, config) = (self.identity.clone(), self.config.link.clone());
         let handshake = {
             let address = address.clone();
@@ -165,15 +185,18 @@ impl TcpListener {
             }
         };
         let task = self.handshakes.spawn(handshake);
-        self.running.push_back(Running { address, since: Instant::now(), task });
+        self.running.push_back(Running { address, origin, since: Instant::now(), task });
     }
 
-    /// Ends the oldest handshake, which is old enough for that.
-    fn make_room(&mut self) {
-        if let Some(oldest) = self.running.pop_front() {
-            oldest.task.abort();
-            self.rejections.add(oldest.address, TransportError::Full("too many handshakes at once"));
-        }
+    /// Ends the handshake that has to make room for one from this origin; whether there was any.
+    fn make_room(&mut self, origin: Origin) -> bool {
+        let held: Vec<_> =
+            self.running.iter().enumerate().map(|(at, one)| (at, one.origin, one.since)).collect();
+        let leaves = who_makes_room(&held, origin, Instant::now());
+        let Some(leaves) = leaves.and_then(|at| self.running.remove(at)) else { return false };
+        leaves.task.abort();
+        self.rejections.add(leaves.address, TransportError::Full("too many handshakes at once"));
+        true
     }
 }
 
@@ -185,9 +208,6 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> Result<Box<dyn Link>, TransportError> {
         loop {
-            self.running.retain(|handshake| !handshake.task.is_finished());
-            let room = self.handshakes.len() < self.config.max_handshakes.max(1);
-            let crowded_at = self.running.front().map_or_else(Instant::now, |oldest| oldest.since) + CROWDED;
             tokio::select! {
                 biased;
                 Some(done) = self.handshakes.join_next() => match done {
@@ -196,24 +216,61 @@ impl Listener for TcpListener {
                     // It had to make room, and was counted then.
                     Err(_) => {}
                 },
-                accepted = self.listener.accept(), if room => match accepted {
+                accepted = self.listener.accept() => match accepted {
                     Ok((stream, from)) => {
-                        self.failures = 0;
+                        self.refusals.accepted();
                         self.begin(stream, from);
                     }
-                    Err(error) if self.failures < ACCEPT_FAILURES => {
+                    Err(error) if self.refusals.refused() => {
+                        return Err(TransportError::io(&self.address, error));
+                    }
+                    Err(error) => {
                         tracing::warn!(%error, address = %self.address, "cannot accept at present");
-                        self.failures += 1;
                         sleep(ACCEPT_REST).await;
                     }
-                    Err(error) => return Err(TransportError::io(&self.address, error)),
                 },
-                () = sleep_until(crowded_at), if !room => self.make_room(),
             }
         }
     }
 
     fn rejections(&self) -> Rejections {
         self.rejections.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hundredth_refusal_in_a_row_is_the_last() {
+        let mut refusals = Refusals::default();
+        for _ in 0..2 {
+            assert!((1..ACCEPT_FAILURES).all(|_| !refusals.refused()));
+            refusals.accepted();
+        }
+        assert!((1..ACCEPT_FAILURES).all(|_| !refusals.refused()));
+        assert!(refusals.refused());
+    }
+
+    #[tokio::test]
+    async fn where_the_handshake_fails_the_next_socket_of_the_name_is_dialled() {
+        let identity = |n| Identity::from_seed(&[n; 32]);
+        let (a, b, c) = (identity(1), identity(2), identity(3));
+        let anywhere = "tcp://127.0.0.1:0".parse().unwrap();
+        // Somebody else, somebody who says nothing, and the one who is looked for.
+        let mut other = TcpTransport::new(c).listen(&anywhere).await.unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut right = TcpTransport::new(b.clone()).listen(&anywhere).await.unwrap();
+        let socket = |address: Address| address.rest().parse::<SocketAddr>().unwrap();
+        let sockets = [socket(other.address()), silent.local_addr().unwrap(), socket(right.address())];
+        let transport = TcpTransport::new(a);
+        let until = Instant::now() + Duration::from_secs(1);
+        let dial = transport.dial_sockets(&anywhere, &sockets, b.peer_id(), until);
+        tokio::select! {
+            dialled = dial => assert_eq!(dialled.unwrap().info().peer, b.peer_id()),
+            _ = async { loop { other.accept().await.unwrap(); } } => {}
+            _ = async { loop { right.accept().await.unwrap(); } } => {}
+        }
     }
 }

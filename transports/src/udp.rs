@@ -22,10 +22,11 @@
 //! | 5 FINISH | session id, 64 bytes of handshake, nonce u64, sealed content |
 //! | 6 DATA | session id, nonce u64, sealed content |
 //!
-//! Sealed content is a byte and what belongs to it: 0 a frame, 1 close (one byte of reason), 2 sign of life, 3 proof.
-//! Each side counts its nonces up from 0. A receiver takes each nonce once, and none that is 2,048 or more behind the
-//! newest. A packet that is not authentic changes nothing. The other end may move to another address; it is followed
-//! when an authentic packet comes from there that is newer than all before it.
+//! Sealed content is a byte and what belongs to it: 0 a frame, 1 close (one byte of reason), 2 sign of life, 3 proof,
+//! 4 challenge (8 bytes), 5 answer (the 8 bytes of a challenge). Each side counts its nonces up from 0. A receiver takes
+//! each nonce once, and none that is 2,048 or more behind the newest. A packet that is not authentic changes nothing.
+//! The other end may move to another address: when an authentic packet comes from there that is newer than all before
+//! it, a challenge is sent to that address, and the session follows when it is answered.
 
 mod cookie;
 mod dial;
@@ -43,11 +44,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hedgerow_proto::PeerId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::limits::MIN_MAX_FRAME;
 use crate::noise::TAG;
-use crate::tcp::resolve;
+use crate::resolve::{first_link, resolve};
 use crate::{Address, Identity, Link, Listener, Transport, TransportError};
 use endpoint::Endpoint;
 
@@ -76,7 +77,10 @@ pub struct UdpConfig {
     pub retry_ms: u64,
     /// How many links one socket serves. Default: 1,024.
     pub max_sessions: usize,
-    /// How many handshakes of diallers that have shown where they are one listener has going. Default: 256.
+    /// How many handshakes of diallers that have shown where they are one listener has going. When there are so many,
+    /// one of the address that has the most (of IPv6: the network, 64 bits) makes room for a dialler from another one;
+    /// when all addresses have about as many, the oldest does once it is a second old, and until then further diallers
+    /// are turned away. Default: 256.
     pub max_half_open: usize,
     /// How many finished links wait to be accepted. Default: 64.
     pub backlog: usize,
@@ -168,14 +172,27 @@ impl UdpTransport {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self, to: &Address, expect: PeerId) -> Result<Box<dyn Link>, TransportError> {
-        let sockets = resolve(SCHEME, to).await?;
-        let Some(socket) = sockets.into_iter().next() else {
-            return Err(TransportError::NobodyListens(to.clone()));
-        };
+    async fn dial_socket(
+        &self,
+        to: &Address,
+        socket: SocketAddr,
+        expect: PeerId,
+        until: Instant,
+    ) -> Result<Box<dyn Link>, TransportError> {
         let endpoint = self.endpoint_for(socket, to).await?;
         let seed = self.config.seed.wrapping_add(self.dials.fetch_add(1, Ordering::Relaxed));
-        dial::dial(endpoint, socket, to, expect, seed).await
+        dial::dial(endpoint, socket, to, expect, seed, until).await
+    }
+
+    async fn dial_sockets(
+        &self,
+        to: &Address,
+        sockets: &[SocketAddr],
+        expect: PeerId,
+    ) -> Result<Box<dyn Link>, TransportError> {
+        let until = Instant::now() + self.config.handshake_limit();
+        let dial = |socket, until| self.dial_socket(to, socket, expect, until);
+        first_link(to, sockets, until, dial).await
     }
 }
 
@@ -197,10 +214,30 @@ impl Transport for UdpTransport {
     }
 
     async fn dial(&self, to: &Address, expect: PeerId) -> Result<Box<dyn Link>, TransportError> {
-        // The handshake keeps its own time; this is for the resolver.
-        match timeout(self.config.handshake_limit() * 2, self.connect(to, expect)).await {
-            Ok(result) => result,
-            Err(_) => Err(TransportError::HandshakeTimeout { limit_ms: self.config.handshake_limit_ms }),
-        }
+        let limit_ms = self.config.handshake_limit_ms;
+        let resolved = timeout(self.config.handshake_limit(), resolve(SCHEME, to)).await;
+        let sockets = resolved.map_err(|_| TransportError::HandshakeTimeout { limit_ms })??;
+        self.dial_sockets(to, &sockets, expect).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn where_nobody_answers_the_next_socket_of_the_name_is_dialled() {
+        let identity = |n| Identity::from_seed(&[n; 32]);
+        let anywhere = "udp://127.0.0.1:0".parse().unwrap();
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut listener = UdpTransport::new(identity(2)).listen(&anywhere).await.unwrap();
+        let right = listener.address().rest().parse().unwrap();
+        let sockets = [silent.local_addr().unwrap(), right];
+        let config = UdpConfig { handshake_limit_ms: 1_000, ..UdpConfig::default() };
+        let transport = UdpTransport::with_config(identity(1), config);
+        let dial = transport.dial_sockets(&anywhere, &sockets, identity(2).peer_id());
+        let (dialled, accepted) = tokio::join!(dial, listener.accept());
+        assert_eq!(dialled.unwrap().info().peer, identity(2).peer_id());
+        accepted.unwrap();
     }
 }

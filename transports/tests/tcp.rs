@@ -219,20 +219,64 @@ async fn a_closed_port_and_bad_addresses_are_told() {
     assert!(matches!(error, TransportError::AddressInUse(_)), "{error}");
 }
 
+/// Dials that go no further, from another address than that of honest diallers here.
+async fn idle_dials(to: &Address, count: usize) -> Vec<TcpStream> {
+    let mut idle = Vec::new();
+    for _ in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        idle.push(socket.connect(to.rest().parse().unwrap()).await.unwrap());
+    }
+    idle
+}
+
 #[tokio::test]
-async fn slow_diallers_hold_up_nobody() {
-    let mut listener = listen(TcpConfig { max_handshakes: 4, ..TcpConfig::default() }).await;
+async fn a_flood_of_half_open_handshakes_from_one_address_does_not_keep_out_another() {
+    let mut listener = listen(TcpConfig { max_handshakes: 8, ..TcpConfig::default() }).await;
     let rejections = listener.rejections();
+    let to = listener.address();
+    let accepting = tokio::spawn(async move {
+        let mut peers = Vec::new();
+        for _ in 0..5 {
+            peers.push(listener.accept().await.unwrap().info().peer);
+        }
+        (peers, listener)
+    });
+    let mut idle = Vec::new();
+    for n in 10..15 {
+        idle.extend(idle_dials(&to, 200).await);
+        // All at once, without waiting for any of the idle ones to grow old.
+        let link = TcpTransport::new(identity(n)).dial(&to, identity(2).peer_id()).await;
+        link.unwrap_or_else(|error| panic!("{n}: {error}"));
+    }
+    let (peers, _listener) = accepting.await.unwrap();
+    assert_eq!(peers, (10..15).map(|n| identity(n).peer_id()).collect::<Vec<_>>());
+    assert!(rejections.count() >= 900, "{}", rejections.count());
+    assert!(rejections.take().iter().all(|rejected| matches!(rejected.error, TransportError::Full(_))));
+}
+
+#[tokio::test]
+async fn who_floods_from_the_same_address_gets_old_and_makes_room() {
+    let mut listener = listen(TcpConfig { max_handshakes: 4, ..TcpConfig::default() }).await;
+    let to = listener.address();
     let mut idle = Vec::new();
     for _ in 0..4 {
-        idle.push(TcpStream::connect(listener.address().rest()).await.unwrap());
+        idle.push(TcpStream::connect(to.rest()).await.unwrap());
     }
-    let to = listener.address();
     let accepting = tokio::spawn(async move { listener.accept().await.map(|link| link.info().peer) });
     let dialler = TcpTransport::new(identity(1));
-    let _link = dialler.dial(&to, identity(2).peer_id()).await.unwrap();
+    let begin = std::time::Instant::now();
+    let link = loop {
+        // Turned away at first, since those that are there are new too.
+        match dialler.dial(&to, identity(2).peer_id()).await {
+            Ok(link) => break link,
+            Err(TransportError::Interrupted) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "never let in");
+    };
     assert_eq!(accepting.await.unwrap().unwrap(), identity(1).peer_id());
-    assert!(rejections.take().iter().any(|rejected| matches!(rejected.error, TransportError::Full(_))));
+    drop(link);
 }
 
 #[tokio::test]

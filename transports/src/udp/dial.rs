@@ -13,12 +13,15 @@ use tokio::time::{Instant, timeout_at};
 use super::endpoint::{Core, Datagram, Endpoint};
 use super::link::UdpLink;
 use super::packet::{COOKIE, Packet, SessionId};
-use super::session::{CLOSE, Opened, PROVE, Session};
+use super::session::{CLOSE, Opened, PROVE, Session, Unopened};
 use crate::noise::{Carrier, FIRST, Handshake, THIRD, VERSION};
 use crate::{Address, CloseReason, Link, LinkInfo, TransportError};
 
 /// The longest wait before something is said again, in ms.
 const MAX_RETRY_MS: u64 = 1_000;
+/// How many cookies are shown at once between two repetitions. More than one, since whoever sees the dial can send
+/// cookies that are no good; not many, since who does so must not have us send as much as he likes.
+const HURRIED_HELLOS: u32 = 4;
 
 pub(super) async fn dial(
     endpoint: Arc<Endpoint>,
@@ -26,11 +29,12 @@ pub(super) async fn dial(
     to: &Address,
     expect: PeerId,
     seed: u64,
+    until: Instant,
 ) -> Result<Box<dyn Link>, TransportError> {
     let core = endpoint.core().clone();
     let (id, packets) = core.begin_dial()?;
     let mut talk = Talk {
-        until: Instant::now() + core.config.handshake_limit(),
+        until,
         id: Reserved { core: core.clone(), id, kept: false },
         core,
         place,
@@ -45,17 +49,32 @@ pub(super) async fn dial(
     // What the listener takes is not known yet; nothing is delivered before it is.
     let (session, frames) = Session::new(channel, theirs, place, talk.core.config.max_frame(), None);
     let session = Arc::new(session);
+    let mut tried = Tried { core: talk.core.clone(), session: Some(session.clone()) };
     let (peer, max_frame) = talk.finish(&session, theirs, &third).await?;
     if peer != expect {
-        // It holds us for a link by now.
-        session.send_now(&talk.core.socket, CLOSE, &[CloseReason::Done.code()]);
         return Err(TransportError::WrongPeer { expected: expect, found: peer });
     }
+    tried.session = None;
     talk.id.kept = true;
-    talk.core.finish_dial(id, session.clone());
     let max_frame = talk.core.config.max_frame().min(max_frame);
+    session.limit_frames(max_frame);
+    talk.core.finish_dial(id, session.clone());
     let info = LinkInfo { peer, reliable: false, max_frame, initiator: true, address: to.clone() };
     Ok(Box::new(UdpLink::new(endpoint, id, info, session, frames)))
+}
+
+/// Says close if the dial comes to nothing or is dropped, since the listener may hold us for a link by now.
+struct Tried {
+    core: Arc<Core>,
+    session: Option<Arc<Session>>,
+}
+
+impl Drop for Tried {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.send_now(&self.core.socket, CLOSE, &[CloseReason::Done.code()]);
+        }
+    }
 }
 
 /// Gives the session id back if the dial comes to nothing or is dropped.
@@ -92,18 +111,24 @@ impl Talk {
         let mut cookie = [0; COOKIE];
         let mut wait_ms = self.core.config.retry_ms;
         loop {
-            self.core
-                .send_now(self.place, &Packet::Hello { from: self.id.id, first: &first, cookie: &cookie });
-            let again_at = self.next_try(&mut wait_ms);
+            self.say_hello(&first, &cookie);
+            let mut again_at = self.next_try(&mut wait_ms);
+            let mut hurried = 0;
             while let Some(bytes) = self.answer(again_at).await? {
                 match Packet::read(&bytes) {
-                    Some(Packet::Retry { cookie: fresh, .. }) if *fresh != cookie => {
+                    Some(Packet::Retry { cookie: fresh, .. })
+                        if *fresh != cookie && hurried < HURRIED_HELLOS =>
+                    {
+                        if cookie == [0; COOKIE] {
+                            wait_ms = self.core.config.retry_ms;
+                            again_at = self.next_try(&mut wait_ms);
+                        }
                         cookie = *fresh;
-                        wait_ms = self.core.config.retry_ms;
-                        break;
+                        hurried += 1;
+                        self.say_hello(&first, &cookie);
                     }
                     Some(Packet::OtherVersion { version, .. }) => {
-                        return Err(TransportError::ForeignVersion { ours: VERSION, theirs: version });
+                        self.doubt = Some(TransportError::ForeignVersion { ours: VERSION, theirs: version });
                     }
                     Some(Packet::Reply { second, .. }) => match handshake.read(second) {
                         Ok(id) => return Ok(SessionId::from_be_bytes(id)),
@@ -113,6 +138,10 @@ impl Talk {
                 }
             }
         }
+    }
+
+    fn say_hello(&self, first: &[u8; FIRST], cookie: &[u8; COOKIE]) {
+        self.core.send_now(self.place, &Packet::Hello { from: self.id.id, first, cookie });
     }
 
     /// Shows our proof until the listener shows its own; returns who it is and the largest frame that it takes.
@@ -132,11 +161,11 @@ impl Talk {
             while let Some(bytes) = self.answer(again_at).await? {
                 let Some(Packet::Data { nonce, sealed, .. }) = Packet::read(&bytes) else { continue };
                 match session.open(nonce, sealed, self.place) {
-                    Some(Opened::Proof(proof)) => return session.channel.check(&proof),
-                    Some(Opened::Close(_)) => return Err(TransportError::Interrupted),
+                    Ok((Opened::Proof(proof), _)) => return session.channel.check(&proof),
+                    Ok((Opened::Close(_), _)) => return Err(TransportError::Interrupted),
                     // Frames that overtook the proof are lost, as frames may be.
-                    Some(Opened::Frame(_) | Opened::Alive | Opened::Unknown) => {}
-                    None => self.doubt = Some(TransportError::KeyAgreement),
+                    Ok(_) | Err(Unopened::Stale) => {}
+                    Err(Unopened::Forged) => self.doubt = Some(TransportError::KeyAgreement),
                 }
             }
         }

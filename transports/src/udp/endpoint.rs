@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::greet::Greeter;
 use super::packet::{Packet, SessionId};
-use super::session::{ALIVE, Opened, PROVE, Session};
+use super::session::{ALIVE, ANSWER, CHALLENGE, Challenge, Opened, PROVE, Session};
 use super::{SCHEME, UdpConfig};
 use crate::{Address, Identity, LinkError, Rejections, TransportError};
 
@@ -205,20 +205,34 @@ impl Core {
                     }
                     None => return,
                 };
-                self.data(to, &session, session.open(nonce, sealed, from));
+                match session.open(nonce, sealed, from) {
+                    Ok((opened, challenge)) => self.data(to, &session, from, opened, challenge),
+                    Err(why) => tracing::trace!(?why, "a packet was ignored"),
+                }
             }
         }
     }
 
-    fn data(&self, id: SessionId, session: &Session, opened: Option<Opened>) {
+    fn data(
+        &self,
+        id: SessionId,
+        session: &Session,
+        from: SocketAddr,
+        opened: Opened,
+        challenge: Option<Challenge>,
+    ) {
+        if let Some(Challenge { to, token }) = challenge {
+            session.send_now_to(&self.socket, to, CHALLENGE, &token);
+        }
         match opened {
-            Some(Opened::Frame(frame)) => session.deliver(frame),
-            Some(Opened::Close(reason)) => {
+            Opened::Frame(frame) => session.deliver(frame),
+            Opened::Close(reason) => {
                 session.ending.end(LinkError::Closed(reason));
                 self.remove(id);
             }
-            Some(Opened::Alive | Opened::Proof(_) | Opened::Unknown) => {}
-            None => tracing::trace!("a packet that is not authentic or not new was ignored"),
+            // As long as what it answers, so that nothing is gained by having it sent elsewhere.
+            Opened::Challenge(token) => session.send_now_to(&self.socket, from, ANSWER, &token),
+            Opened::Alive | Opened::Proof(_) | Opened::Unknown => {}
         }
     }
 

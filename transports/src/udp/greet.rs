@@ -14,6 +14,7 @@ use super::endpoint::{Core, Endpoint};
 use super::link::UdpLink;
 use super::packet::{Packet, SessionId};
 use super::session::{PROVE, Session};
+use crate::crowd::{Origin, who_makes_room};
 use crate::noise::{Carrier, Channel, FIRST, Handshake, PROOF, SECOND_WITH_ID, THIRD, VERSION};
 use crate::{Address, Link, LinkInfo, Listener, Rejections, TransportError};
 
@@ -106,6 +107,8 @@ impl Greeter {
 
     pub(super) fn handle(&mut self, core: &Core, from: SocketAddr, packet: Packet<'_>) {
         let result = match packet {
+            // Also when nobody listens any more: the dialler of a link that lives on may lack our proof.
+            Packet::Finish { to, third, nonce, sealed } => self.finish(core, from, to, third, nonce, sealed),
             _ if !self.is_listening() => Ok(()),
             Packet::Hello { from: theirs, first, cookie } => {
                 if self.cookies.is_good(cookie, from, theirs, first) {
@@ -120,7 +123,6 @@ impl Greeter {
                 core.send_now(from, &Packet::OtherVersion { to: theirs, version: VERSION });
                 Err(TransportError::ForeignVersion { ours: VERSION, theirs: version })
             }
-            Packet::Finish { to, third, nonce, sealed } => self.finish(core, from, to, third, nonce, sealed),
             _ => Ok(()),
         };
         if let Err(error) = result {
@@ -156,11 +158,11 @@ impl Greeter {
             core.send_now(place, &Packet::Reply { to: theirs, second: &half.second });
             return Ok(());
         }
-        if self.half_open.len() >= core.config.max_half_open {
-            return Err(TransportError::Full("too many handshakes at once"));
-        }
         if !core.has_room() {
             return Err(TransportError::Full("too many links on this socket"));
+        }
+        if self.half_open.len() >= core.config.max_half_open.max(1) {
+            self.make_room(core, Origin::of(place.ip()))?;
         }
         let mut handshake = Handshake::responder(&core.identity, Carrier::Datagram)?;
         handshake.read::<0>(first)?;
@@ -175,6 +177,17 @@ impl Greeter {
         let stage = Stage::Waiting(Box::new(handshake));
         let half = HalfOpen { place, theirs, first: *first, second, since: Instant::now(), stage };
         self.half_open.insert(ours, half);
+        Ok(())
+    }
+
+    /// Ends the handshake that has to make room for one from this origin.
+    fn make_room(&mut self, core: &Core, origin: Origin) -> Result<(), TransportError> {
+        let held: Vec<_> =
+            self.half_open.iter().map(|(id, half)| (*id, Origin::of(half.place.ip()), half.since)).collect();
+        let leaves = who_makes_room(&held, origin, Instant::now());
+        let full = TransportError::Full("too many handshakes at once");
+        let Some(half) = leaves.and_then(|id| self.half_open.remove(&id)) else { return Err(full) };
+        core.rejections.add(Address::of_socket(SCHEME, half.place), full);
         Ok(())
     }
 

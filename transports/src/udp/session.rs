@@ -1,8 +1,9 @@
 //! One session: its keys, its nonces, and where its packets go.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::UdpSocket;
@@ -19,6 +20,14 @@ pub(crate) const FRAME: u8 = 0;
 pub(crate) const CLOSE: u8 = 1;
 pub(crate) const ALIVE: u8 = 2;
 pub(crate) const PROVE: u8 = 3;
+pub(crate) const CHALLENGE: u8 = 4;
+pub(crate) const ANSWER: u8 = 5;
+
+/// Random bytes that show, when they come back, that the other end receives at an address.
+pub(crate) type Token = [u8; 8];
+
+/// How soon an address is challenged again.
+const CHALLENGE_REST: Duration = Duration::from_millis(250);
 
 /// How many received frames wait for the reader; what comes beyond is dropped, as the network might have.
 const QUEUE_FRAMES: usize = 256;
@@ -29,7 +38,7 @@ pub(crate) struct Session {
     next_nonce: AtomicU64,
     live: Mutex<Live>,
     frames: mpsc::Sender<Bytes>,
-    max_frame: usize,
+    max_frame: AtomicUsize,
     pub(crate) ending: Ending,
     /// The third message of the handshake, if we are the listener: who repeats it lacks our proof.
     pub(crate) third: Option<[u8; THIRD]>,
@@ -38,18 +47,75 @@ pub(crate) struct Session {
 /// What changes with each packet.
 struct Live {
     window: ReplayWindow,
-    /// Where the other end is. It moves, but only with an authentic packet that is newer than all before.
+    /// Where the other end has shown that it receives.
     place: SocketAddr,
+    /// Where it seems to have moved.
+    moving: Option<Moving>,
     last_sent: Instant,
     last_heard: Instant,
 }
 
+/// An address from which the newest packet came. Anybody can deliver a packet of the other end's from any address, so that
+/// nothing but a challenge is sent there before it is answered.
+struct Moving {
+    to: SocketAddr,
+    token: Token,
+    asked: Instant,
+}
+
+impl Live {
+    /// Takes note of where the newest packet came from; returns a challenge that is to be sent there.
+    fn seen_at(&mut self, from: SocketAddr, now: Instant) -> Option<Challenge> {
+        if self.place == from {
+            self.moving = None;
+            return None;
+        }
+        let known = self.moving.as_ref().filter(|moving| moving.to == from);
+        if known.is_some_and(|moving| now.duration_since(moving.asked) < CHALLENGE_REST) {
+            return None;
+        }
+        let token = match known {
+            // An answer that is late counts too.
+            Some(moving) => moving.token,
+            None => getrandom::u64().ok()?.to_be_bytes(),
+        };
+        self.moving = Some(Moving { to: from, token, asked: now });
+        Some(Challenge { to: from, token })
+    }
+
+    fn answered(&mut self, token: &Token) {
+        if let Some(moving) = self.moving.take_if(|moving| moving.token == *token) {
+            tracing::debug!(to = %moving.to, "the other end of a session has moved");
+            self.place = moving.to;
+        }
+    }
+}
+
+/// What is to be sent to an address at which the other end may be.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    pub(crate) to: SocketAddr,
+    pub(crate) token: Token,
+}
+
+/// Why a packet was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unopened {
+    /// Its nonce was taken before, or is too old.
+    Stale,
+    /// It is not authentic.
+    Forged,
+}
+
 /// What was in an authentic packet.
+#[derive(Debug)]
 pub(crate) enum Opened {
     Frame(Bytes),
     Close(CloseReason),
     Alive,
     Proof(Bytes),
+    /// To be answered where it came from.
+    Challenge(Token),
     /// Authentic, but of a kind or form that this version does not know: ignored.
     Unknown,
 }
@@ -64,27 +130,36 @@ impl Session {
     ) -> (Self, mpsc::Receiver<Bytes>) {
         let (frames, received) = mpsc::channel(QUEUE_FRAMES);
         let now = Instant::now();
-        let live = Live { window: ReplayWindow::new(), place, last_sent: now, last_heard: now };
+        let live = Live { window: ReplayWindow::new(), place, moving: None, last_sent: now, last_heard: now };
         let session = Self {
             theirs,
             channel,
             next_nonce: AtomicU64::new(0),
             live: Mutex::new(live),
             frames,
-            max_frame,
+            max_frame: AtomicUsize::new(max_frame),
             ending: Ending::default(),
             third,
         };
         (session, received)
     }
 
+    /// Larger frames than this are ignored from now on.
+    pub(crate) fn limit_frames(&self, max_frame: usize) {
+        self.max_frame.store(max_frame, Ordering::Relaxed);
+    }
+
     /// A packet with this content, sealed under a nonce that is never used again, and where it is to be sent.
     pub(crate) fn seal(&self, kind: u8, content: &[u8]) -> Result<(Vec<u8>, SocketAddr), LinkError> {
-        let (nonce, sealed) = self.seal_only(kind, content)?;
-        let packet = Packet::Data { to: self.theirs, nonce, sealed: &sealed }.write();
+        let packet = self.seal_packet(kind, content)?;
         let mut live = self.live();
         live.last_sent = Instant::now();
         Ok((packet, live.place))
+    }
+
+    fn seal_packet(&self, kind: u8, content: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let (nonce, sealed) = self.seal_only(kind, content)?;
+        Ok(Packet::Data { to: self.theirs, nonce, sealed: &sealed }.write())
     }
 
     /// The nonce and the sealed content alone.
@@ -100,35 +175,47 @@ impl Session {
         Ok((nonce, sealed))
     }
 
-    /// Opens a packet that came from `from`. None if it is not authentic, or not new.
-    pub(crate) fn open(&self, nonce: u64, sealed: &[u8], from: SocketAddr) -> Option<Opened> {
+    /// Opens a packet that came from `from`. There is a challenge with it if the other end seems to have moved there.
+    pub(crate) fn open(
+        &self,
+        nonce: u64,
+        sealed: &[u8],
+        from: SocketAddr,
+    ) -> Result<(Opened, Option<Challenge>), Unopened> {
         if !self.live().window.is_fresh(nonce) {
-            return None;
+            return Err(Unopened::Stale);
         }
-        let mut plain = BytesMut::zeroed(sealed.len().checked_sub(TAG)?);
-        self.channel.open(nonce, sealed, &mut plain).ok()?;
+        let mut plain = BytesMut::zeroed(sealed.len().checked_sub(TAG).ok_or(Unopened::Forged)?);
+        self.channel.open(nonce, sealed, &mut plain).map_err(|_| Unopened::Forged)?;
         let mut live = self.live();
         // Looked at again, since the lock was not held meanwhile.
         if !live.window.is_fresh(nonce) {
-            return None;
+            return Err(Unopened::Stale);
         }
-        if live.window.take(nonce) && live.place != from {
-            tracing::debug!(%from, "the other end of a session has moved");
-            live.place = from;
-        }
-        live.last_heard = Instant::now();
-        drop(live);
+        let now = Instant::now();
+        live.last_heard = now;
+        let challenge = if live.window.take(nonce) { live.seen_at(from, now) } else { None };
         if plain.is_empty() {
-            return Some(Opened::Unknown);
+            return Ok((Opened::Unknown, challenge));
         }
         let kind = plain.get_u8();
-        Some(match (kind, &plain[..]) {
-            (FRAME, frame) if frame.len() <= self.max_frame => Opened::Frame(plain.freeze()),
+        let opened = match (kind, &plain[..]) {
+            (FRAME, frame) if frame.len() <= self.max_frame.load(Ordering::Relaxed) => {
+                Opened::Frame(plain.freeze())
+            }
             (CLOSE, [code]) => Opened::Close(CloseReason::from_code(*code)),
             (ALIVE, []) => Opened::Alive,
             (PROVE, _) => Opened::Proof(plain.freeze()),
+            (CHALLENGE, token) => token.try_into().map_or(Opened::Unknown, Opened::Challenge),
+            (ANSWER, token) => {
+                if let Ok(token) = token.try_into() {
+                    live.answered(token);
+                }
+                Opened::Alive
+            }
             _ => Opened::Unknown,
-        })
+        };
+        Ok((opened, challenge))
     }
 
     /// Marks a nonce of the other end as taken, which was opened before there was a session.
@@ -160,6 +247,15 @@ impl Session {
         }
     }
 
+    /// The same, to an address that need not be where the other end is.
+    pub(crate) fn send_now_to(&self, socket: &UdpSocket, to: SocketAddr, kind: u8, content: &[u8]) {
+        if let Ok(packet) = self.seal_packet(kind, content)
+            && let Err(error) = socket.try_send_to(&packet, to)
+        {
+            tracing::trace!(%error, "a packet was not sent");
+        }
+    }
+
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,30 +278,63 @@ mod tests {
         (session(a.finish().unwrap()), session(b.finish().unwrap()))
     }
 
-    fn open(session: &Session, packet: &[u8], from: &str) -> Option<Opened> {
+    fn open(session: &Session, packet: &[u8], from: &str) -> Result<(Opened, Option<Challenge>), Unopened> {
         let Some(Packet::Data { nonce, sealed, .. }) = Packet::read(packet) else { panic!("no data packet") };
         session.open(nonce, sealed, from.parse().unwrap())
     }
 
+    fn place(session: &Session) -> String {
+        session.live().place.to_string()
+    }
+
     #[test]
-    fn the_other_end_moves_only_with_the_newest_authentic_packet() {
+    fn the_other_end_moves_only_when_the_challenge_is_answered() {
         let (a, b) = pair();
-        let packets: Vec<_> = (0..3).map(|_| a.seal(FRAME, b"x").unwrap().0).collect();
-        let place = |session: &Session| session.live().place.to_string();
-        assert!(open(&b, &packets[1], "127.0.0.1:2").is_some());
-        assert_eq!(place(&b), "127.0.0.1:2");
+        let packets: Vec<_> = (0..4).map(|_| a.seal(FRAME, b"x").unwrap().0).collect();
+        let (_, challenge) = open(&b, &packets[1], "127.0.0.1:2").unwrap();
+        let challenge = challenge.expect("the newest packet came from elsewhere");
+        assert_eq!(challenge.to.to_string(), "127.0.0.1:2");
         // Older than the newest: taken, but it moves nothing.
-        assert!(open(&b, &packets[0], "127.0.0.1:3").is_some());
-        assert_eq!(place(&b), "127.0.0.1:2");
-        // A copy from elsewhere.
-        assert!(open(&b, &packets[1], "127.0.0.1:4").is_none());
-        // A forged one.
+        assert!(open(&b, &packets[0], "127.0.0.1:3").unwrap().1.is_none());
+        // A copy from elsewhere, and a forged one.
+        assert_eq!(open(&b, &packets[1], "127.0.0.1:4").unwrap_err(), Unopened::Stale);
         let mut forged = packets[2].clone();
         *forged.last_mut().unwrap() ^= 1;
-        assert!(open(&b, &forged, "127.0.0.1:5").is_none());
+        assert_eq!(open(&b, &forged, "127.0.0.1:5").unwrap_err(), Unopened::Forged);
+        // The same address is not asked again at once.
+        assert!(open(&b, &packets[2], "127.0.0.1:2").unwrap().1.is_none());
+        assert_eq!(place(&b), "127.0.0.1:1");
+        // A wrong answer, and the right one.
+        for (token, at) in [([0; 8], "127.0.0.1:1"), (challenge.token, "127.0.0.1:2")] {
+            let answer = a.seal(ANSWER, &token).unwrap().0;
+            open(&b, &answer, "127.0.0.1:2").unwrap();
+            assert_eq!(place(&b), at);
+        }
+        // The answer counts once.
+        assert!(open(&b, &a.seal(ALIVE, &[]).unwrap().0, "127.0.0.1:7").unwrap().1.is_some());
+        open(&b, &a.seal(ANSWER, &challenge.token).unwrap().0, "127.0.0.1:7").unwrap();
         assert_eq!(place(&b), "127.0.0.1:2");
-        assert!(open(&b, &packets[2], "127.0.0.1:6").is_some());
-        assert_eq!(place(&b), "127.0.0.1:6");
+    }
+
+    #[test]
+    fn who_is_heard_again_where_it_was_has_not_moved() {
+        let (a, b) = pair();
+        let seal = || a.seal(ALIVE, &[]).unwrap().0;
+        let challenge = open(&b, &seal(), "127.0.0.1:2").unwrap().1.unwrap();
+        assert!(open(&b, &seal(), "127.0.0.1:1").unwrap().1.is_none());
+        open(&b, &a.seal(ANSWER, &challenge.token).unwrap().0, "127.0.0.1:1").unwrap();
+        assert_eq!(place(&b), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn frames_over_the_agreed_limit_are_ignored() {
+        let (a, b) = pair();
+        b.limit_frames(600);
+        for (len, is_frame) in [(600, true), (601, false)] {
+            let packet = a.seal(FRAME, &vec![0; len]).unwrap().0;
+            let opened = open(&b, &packet, "127.0.0.1:1").unwrap().0;
+            assert_eq!(matches!(opened, Opened::Frame(_)), is_frame, "{len}");
+        }
     }
 
     #[test]
@@ -215,9 +344,10 @@ mod tests {
         for bit in 5 * 8..packet.len() * 8 {
             let mut forged = packet.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
-            assert!(open(&b, &forged, "127.0.0.1:1").is_none(), "bit {bit}");
+            assert!(open(&b, &forged, "127.0.0.1:1").is_err(), "bit {bit}");
         }
-        assert!(matches!(open(&b, &packet, "127.0.0.1:1"), Some(Opened::Frame(frame)) if frame == "hello"));
+        let opened = open(&b, &packet, "127.0.0.1:1");
+        assert!(matches!(opened, Ok((Opened::Frame(frame), None)) if frame == "hello"));
     }
 
     #[test]
