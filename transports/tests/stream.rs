@@ -219,30 +219,137 @@ async fn a_silent_peer_runs_out_of_time() {
     assert!(matches!(error, TransportError::HandshakeTimeout { limit_ms: 10_000 }), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stall_within_a_frame_ends_the_link_after_45_seconds() {
-    let (hold, begin) = (DIALLER_BYTES + 700, Instant::now());
-    // Passes the handshake and a part of the frame, then holds on for ever.
+/// A pair of which the accepted end hears nothing beyond so many bytes.
+async fn pair_stalled_after(hold: usize) -> (Box<dyn Link>, Box<dyn Link>) {
     let (a, a_far) = duplex(1 << 16);
     let (b, b_far) = duplex(1 << 16);
     let ((mut from_a, to_a), (from_b, mut to_b)) = (split(a_far), split(b_far));
     tokio::spawn(relay(from_b, to_a, pass()));
     tokio::spawn(async move {
-        let mut room = vec![0; hold];
-        for byte in &mut room {
-            *byte = from_a.read_u8().await.unwrap();
-            to_b.write_all(&[*byte]).await.unwrap();
+        for _ in 0..hold {
+            let byte = from_a.read_u8().await.unwrap();
+            to_b.write_all(&[byte]).await.unwrap();
         }
         sleep(Duration::from_hours(1)).await;
         drop((from_a, to_b));
     });
     let (dialled, accepted) = tokio::join!(dial(a, identity(2).peer_id()), accept(b));
-    let ((mut tx, _a_rx), (mut b_tx, mut rx)) = (dialled.unwrap().split(), accepted.unwrap().split());
+    (dialled.unwrap(), accepted.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_within_a_frame_ends_the_link_after_45_seconds() {
+    let begin = Instant::now();
+    // The handshake and a part of the frame, then nothing more.
+    let (dialled, accepted) = pair_stalled_after(DIALLER_BYTES + 700).await;
+    let ((mut tx, _a_rx), (mut b_tx, mut rx)) = (dialled.split(), accepted.split());
     tx.send(Bytes::from(vec![1; 2000])).await.unwrap();
     let end = rx.recv().await.unwrap_err();
     assert!(matches!(end, LinkError::Timeout { silence_ms: 45_000 }), "{end}");
     assert_eq!(begin.elapsed(), Duration::from_secs(45));
     assert!(matches!(b_tx.send("x".into()).await, Err(LinkError::Timeout { .. })), "the sender learns it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_comes_byte_by_byte_does_not_keep_a_link_for_ever() {
+    // One byte just before the silence would be too long, again and again.
+    let begin = Instant::now();
+    let (a, a_far) = duplex(1 << 17);
+    let (b, b_far) = duplex(1 << 17);
+    let ((mut from_a, to_a), (from_b, mut to_b)) = (split(a_far), split(b_far));
+    tokio::spawn(relay(from_b, to_a, pass()));
+    tokio::spawn(async move {
+        let mut place = 0;
+        while let Ok(byte) = from_a.read_u8().await {
+            if place >= DIALLER_BYTES {
+                sleep(Duration::from_secs(44)).await;
+            }
+            place += 1;
+            if to_b.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let (dialled, accepted) = tokio::join!(dial(a, identity(2).peer_id()), accept(b));
+    let ((mut tx, _a_rx), (_b_tx, mut rx)) = (dialled.unwrap().split(), accepted.unwrap().split());
+    tx.send(Bytes::from(vec![1; 60_000])).await.unwrap();
+    let end = rx.recv().await.unwrap_err();
+    assert!(matches!(end, LinkError::Timeout { silence_ms: 45_000 }), "{end}");
+    assert_eq!(begin.elapsed(), Duration::from_secs(4 * 45));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_may_take_long_for_a_chunk() {
+    let (a, a_far) = duplex(1 << 17);
+    let (b, b_far) = duplex(1 << 17);
+    let ((mut from_a, to_a), (from_b, mut to_b)) = (split(a_far), split(b_far));
+    tokio::spawn(relay(from_b, to_a, pass()));
+    tokio::spawn(async move {
+        let mut room = [0; 600];
+        // 600 bytes a second.
+        while let Ok(len @ 1..) = from_a.read(&mut room).await {
+            sleep(Duration::from_secs(1)).await;
+            to_b.write_all(&room[..len]).await.unwrap();
+        }
+    });
+    let (dialled, accepted) = tokio::join!(dial(a, identity(2).peer_id()), accept(b));
+    let ((mut tx, _a_rx), (_b_tx, mut rx)) = (dialled.unwrap().split(), accepted.unwrap().split());
+    for _ in 0..3 {
+        tx.send(Bytes::from(vec![1; 60_000])).await.unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(rx.recv().await.unwrap().len(), 60_000);
+    }
+}
+
+/// A stream from which nothing can be read at first when it is polled, as on a socket whose readiness the runtime has
+/// not seen yet.
+struct Sleepy<R>(R, bool);
+
+impl<R: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for Sleepy<R> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        room: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        self.1 = !self.1;
+        if self.1 {
+            context.waker().wake_by_ref();
+            return std::task::Poll::Pending;
+        }
+        std::pin::Pin::new(&mut self.0).poll_read(context, room)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_was_away_for_long_finds_what_has_come_meanwhile() {
+    let (a, b) = duplex(1 << 17);
+    let (reader, writer) = split(b);
+    let (me, config) = (identity(2), LinkConfig::default());
+    let accept = accept_over(Sleepy(reader, false), writer, address(), &me, &config);
+    let (dialled, accepted) = tokio::join!(dial(a, identity(2).peer_id()), accept);
+    let ((mut tx, _a_rx), (_b_tx, mut rx)) = (dialled.unwrap().split(), accepted.unwrap().split());
+    for _ in 0..3 {
+        tx.send("while nobody asked".into()).await.unwrap();
+        sleep(Duration::from_secs(300)).await;
+        assert_eq!(rx.recv().await.unwrap(), "while nobody asked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_now_and_then_does_not_prolong_the_silence() {
+    let (dialled, accepted) = pair_stalled_after(DIALLER_BYTES).await;
+    let (_dialled, (_b_tx, mut rx)) = (dialled.split(), accepted.split());
+    let begin = Instant::now();
+    let end = loop {
+        // Mostly not asking, so that the silence ends in between.
+        match timeout(Duration::from_millis(100), rx.recv()).await {
+            Ok(end) => break end.unwrap_err(),
+            Err(_) => sleep(Duration::from_secs(3)).await,
+        }
+    };
+    assert!(matches!(end, LinkError::Timeout { silence_ms: 45_000 }), "{end}");
+    assert!(begin.elapsed() <= Duration::from_secs(45 + 6 + 4), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

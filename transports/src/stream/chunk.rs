@@ -113,6 +113,11 @@ impl Opener {
         Ok(None)
     }
 
+    /// How many chunks have been authentic.
+    pub(crate) const fn opened(&self) -> u64 {
+        self.nonce
+    }
+
     /// Whether the end of the stream here would cut a frame.
     pub(crate) const fn is_within(&self) -> bool {
         self.within
@@ -131,7 +136,7 @@ impl Opener {
                 self.within = false;
                 Ok(Some(Arrival::Frame(std::mem::take(&mut self.frame).freeze())))
             }
-            (CLOSE, [code]) => Ok(Some(Arrival::Close(CloseReason::from_code(*code)))),
+            (CLOSE, [code]) if !self.within => Ok(Some(Arrival::Close(CloseReason::from_code(*code)))),
             (ALIVE, []) if !self.within => Ok(None),
             (CLOSE | ALIVE, _) => {
                 Err(LinkError::Malformed("a close or sign of life in the wrong form or place"))
@@ -272,11 +277,16 @@ mod tests {
                 "{kind} {content:?}"
             );
         }
-        let (mut sealer, mut opener) = pair(1 << 20);
-        sealer.chunk(MORE, &bytes(CHUNK)).unwrap();
-        sealer.alive().unwrap();
-        let stream = sealer.pending.split();
-        assert!(matches!(drain(&mut opener, &stream), Err(LinkError::Malformed(_))), "alive within a frame");
+        for (kind, content) in [(ALIVE, &[][..]), (CLOSE, &[0])] {
+            let (mut sealer, mut opener) = pair(1 << 20);
+            sealer.chunk(MORE, &bytes(CHUNK)).unwrap();
+            sealer.chunk(kind, content).unwrap();
+            let stream = sealer.pending.split();
+            assert!(
+                matches!(drain(&mut opener, &stream), Err(LinkError::Malformed(_))),
+                "{kind} within a frame"
+            );
+        }
         let (_, mut opener) = pair(4096);
         assert!(matches!(drain(&mut opener, &[0, 16]), Ok(none) if none.is_empty()));
         assert!(matches!(

@@ -1,5 +1,6 @@
 //! A link that is up: its two halves, and the task that keeps it alive and lets it end well.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,12 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a closed link goes on to read what the other end still sends. Closing a socket with unread bytes
 /// resets the connection, and that could overtake the word.
 const LINGER: Duration = Duration::from_secs(2);
+/// In how many times the allowed silence a chunk must be there whole. A slow line may take long for it, but who sends
+/// single bytes must not keep a link by them.
+const CHUNK_SILENCES: u32 = 4;
+/// After a time in which nobody asked for frames, this part of the allowed silence is given for what has come meanwhile
+/// to be seen.
+const GRACE_PART: u32 = 8;
 /// The least room for one read, in bytes.
 const READ: usize = 4096;
 
@@ -36,6 +43,8 @@ pub(super) struct StreamLink {
 #[derive(Default)]
 struct Shared {
     ending: Ending,
+    /// A close was written, and should be read by the other end.
+    said_close: AtomicBool,
     /// The sender is closed or dropped.
     sender_gone: CancellationToken,
     /// Where the receiver leaves the stream when it is dropped.
@@ -64,8 +73,7 @@ impl StreamLink {
             source: Some(source),
             input: BytesMut::new(),
             opener: Opener::new(channel, info.max_frame),
-            last_heard: Instant::now(),
-            silence: config.silence(),
+            heard: Heard::new(config.silence()),
         };
         Self { info, sender, receiver }
     }
@@ -152,6 +160,7 @@ impl FrameSender for StreamSender {
             writer.write().await?;
             writer.sealer.close(reason)?;
             writer.write().await?;
+            self.shared.said_close.store(true, Ordering::Release);
             writer.sink.shutdown().await?;
             Ok::<(), LinkError>(())
         };
@@ -179,8 +188,47 @@ struct StreamReceiver {
     /// Bytes that were read and not opened yet: less than one record, or what came behind it.
     input: BytesMut,
     opener: Opener,
-    last_heard: Instant,
+    heard: Heard,
+}
+
+/// When something was heard last, and until when something must be.
+struct Heard {
     silence: Duration,
+    /// Anything at all.
+    bytes_at: Instant,
+    /// A chunk that was authentic.
+    chunk_at: Instant,
+    /// Nobody asked when the time was over; until then what has come may still be seen.
+    grace: Option<Instant>,
+}
+
+impl Heard {
+    fn new(silence: Duration) -> Self {
+        let now = Instant::now();
+        Self { silence, bytes_at: now, chunk_at: now, grace: None }
+    }
+
+    fn due(&self) -> Instant {
+        let due = (self.bytes_at + self.silence).min(self.chunk_at + self.silence * CHUNK_SILENCES);
+        self.grace.map_or(due, |grace| grace.max(due))
+    }
+
+    /// Somebody asks. Given once for each time that something was heard, lest asking often prolong the silence.
+    fn asked(&mut self) {
+        let now = Instant::now();
+        if self.grace.is_none() && now > self.due() {
+            self.grace = Some(now + self.silence / GRACE_PART);
+        }
+    }
+
+    fn bytes(&mut self) {
+        self.bytes_at = Instant::now();
+        self.grace = None;
+    }
+
+    fn chunk(&mut self) {
+        self.chunk_at = Instant::now();
+    }
 }
 
 #[async_trait]
@@ -190,11 +238,17 @@ impl FrameReceiver for StreamReceiver {
         let Some(source) = &mut self.source else {
             return Err(ending.end(LinkError::Lost));
         };
+        self.heard.asked();
         loop {
             if let Some(why) = ending.why() {
                 return Err(why);
             }
-            match self.opener.next(&mut self.input) {
+            let opened = self.opener.opened();
+            let next = self.opener.next(&mut self.input);
+            if self.opener.opened() > opened {
+                self.heard.chunk();
+            }
+            match next {
                 Ok(Some(Arrival::Frame(frame))) => return Ok(frame),
                 Ok(Some(Arrival::Close(reason))) => return Err(ending.end(LinkError::Closed(reason))),
                 Ok(None) => {}
@@ -206,8 +260,8 @@ impl FrameReceiver for StreamReceiver {
                 why = ending.wait() => return Err(why),
                 // Before the timer: what has come while nobody asked counts as heard.
                 read = source.read_buf(&mut self.input) => read,
-                () = sleep_until(self.last_heard + self.silence) => {
-                    let silence_ms = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
+                () = sleep_until(self.heard.due()) => {
+                    let silence_ms = u64::try_from(self.heard.silence.as_millis()).unwrap_or(u64::MAX);
                     return Err(ending.end(LinkError::Timeout { silence_ms }));
                 }
             };
@@ -216,7 +270,7 @@ impl FrameReceiver for StreamReceiver {
                     return Err(ending.end(LinkError::Lost));
                 }
                 Ok(0) => return Err(ending.end(LinkError::Truncated)),
-                Ok(_) => self.last_heard = Instant::now(),
+                Ok(_) => self.heard.bytes(),
                 Err(error) => return Err(ending.end(error.into())),
             }
         }
@@ -230,8 +284,8 @@ impl Drop for StreamReceiver {
     }
 }
 
-/// Sends signs of life as long as there is a sender; then, if the link was closed in order, reads what the other
-/// end still sends until it has seen the close too.
+/// Sends signs of life as long as there is a sender; then, if either side has said close, reads what the other end still
+/// sends until it has seen the close too.
 async fn keep(shared: Arc<Shared>, writer: Arc<tokio::sync::Mutex<Writer>>, keepalive: Duration) {
     let mut due = Instant::now() + keepalive;
     loop {
@@ -266,7 +320,9 @@ async fn keep(shared: Arc<Shared>, writer: Arc<tokio::sync::Mutex<Writer>>, keep
         }
     }
     drop(writer);
-    if let Some(LinkError::Closed(_)) = shared.ending.why() {
+    // A link that ended by an error may have been closed with a word all the same.
+    let said_close = shared.said_close.load(Ordering::Acquire);
+    if said_close || matches!(shared.ending.why(), Some(LinkError::Closed(_))) {
         let _ = timeout(LINGER, read_out(&shared)).await;
     }
     // The source goes here, if the receiver has left it.
