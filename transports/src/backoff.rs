@@ -15,9 +15,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits of at least `base_ms` and at most `cap_ms`, both in ms. A cap below the base is raised to it.
+    /// Waits of at least `base_ms`, which is at least 1, and at most `cap_ms`, both in ms. A cap below the base is raised
+    /// to it.
     #[must_use]
     pub fn new(base_ms: u64, cap_ms: u64, seed: u64) -> Self {
+        // From zero no wait would grow.
+        let base_ms = base_ms.max(1);
         let cap_ms = cap_ms.max(base_ms);
         Self { base_ms, cap_ms, last_ms: base_ms, dice: ChaCha8Rng::seed_from_u64(seed) }
     }
@@ -57,6 +60,12 @@ mod tests {
     }
 
     #[test]
+    fn waits_grow_from_a_base_of_zero_too() {
+        let mut backoff = Backoff::new(0, 10_000, 7);
+        assert!((0..200).map(|_| backoff.next_ms()).any(|wait| wait > 5_000));
+    }
+
+    #[test]
     fn same_seed_same_waits() {
         let waits = |seed| {
             let mut backoff = Backoff::new(100, 10_000, seed);
@@ -71,6 +80,7 @@ mod tests {
         fn no_bounds_make_it_leave_them(base in any::<u64>(), cap in any::<u64>(), seed in any::<u64>()) {
             let mut backoff = Backoff::new(base, cap, seed);
             for _ in 0..100 {
+                let base = base.max(1);
                 prop_assert!((base..=cap.max(base)).contains(&backoff.next_ms()));
             }
         }

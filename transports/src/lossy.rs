@@ -3,7 +3,7 @@
 mod dice;
 mod queue;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,7 +102,8 @@ pub struct LossyCounters(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     counts: Mutex<LossCounts>,
-    cut: AtomicBool,
+    /// How often the link was cut and healed, together: odd while it is cut.
+    turns: AtomicU64,
 }
 
 impl LossyCounters {
@@ -112,25 +113,36 @@ impl LossyCounters {
         *self.counting()
     }
 
-    /// Cuts the link in its sending direction: whatever is under way or sent from now on is dropped.
+    /// Cuts the link in its sending direction: whatever is under way is dropped, and what is sent until it is healed.
     pub fn cut(&self) {
-        self.0.cut.store(true, Ordering::SeqCst);
+        self.0.turns.fetch_or(1, Ordering::SeqCst);
     }
 
     /// Joins the link again.
     pub fn heal(&self) {
-        self.0.cut.store(false, Ordering::SeqCst);
+        // From odd to the next even number; an even one stays.
+        let _ = self.0.turns.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |turns| {
+            (turns % 2 == 1).then_some(turns.wrapping_add(1))
+        });
     }
 
     /// Whether the link is cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.0.cut.load(Ordering::SeqCst)
+        is_cut(self.turns())
+    }
+
+    fn turns(&self) -> u64 {
+        self.0.turns.load(Ordering::SeqCst)
     }
 
     fn counting(&self) -> MutexGuard<'_, LossCounts> {
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const fn is_cut(turns: u64) -> bool {
+    turns % 2 == 1
 }
 
 /// A link with seeded faults in its sending direction; wrap both ends to have them both ways.
@@ -211,8 +223,8 @@ impl FrameSender for LossySender {
         if frame.len() > self.max_frame {
             return Err(LinkError::TooLarge { len: frame.len(), max: self.max_frame });
         }
-        let cut = self.shared.counters.is_cut();
-        self.shared.queue().push(frame, Instant::now(), cut, &mut self.shared.counters.counting());
+        let turns = self.shared.counters.turns();
+        self.shared.queue().push(frame, Instant::now(), turns, &mut self.shared.counters.counting());
         self.shared.changed.notify_one();
         // Lets the carrier take the frame, so that a burst without any pause does not overflow a fast link.
         tokio::task::yield_now().await;
@@ -256,9 +268,10 @@ async fn carry(shared: Arc<Shared>, mut inner: Box<dyn FrameSender>) {
         let due = shared.queue().next_due();
         match due {
             Some(due) if due <= Instant::now() => {
-                let Some(frame) = shared.queue().pop() else { continue };
+                let Some((turns, frame)) = shared.queue().pop() else { continue };
                 let len = frame.len();
-                if shared.counters.is_cut() {
+                // Cut since it was sent, if only for a moment.
+                if shared.counters.turns() != turns {
                     shared.counters.counting().cut_off += 1;
                 } else if let Err(error) = inner.send(frame).await {
                     shared.ending.end(error);

@@ -11,10 +11,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{Address, Backoff, CloseReason, Link, LinkError, Transport, TransportError};
 
+/// No wait is shorter, in ms, whatever the settings: who hangs up at once must not have us dial all the time.
+const MIN_WAIT_MS: u64 = 10;
+/// The longest wait, in ms, if another device uses our key: about a quarter of an hour.
+const REPLACED_CAP_MS: u64 = 900_000;
+
 /// Settings of a [`Redial`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedialConfig {
-    /// The shortest wait after all addresses have failed, in ms. Default: 250.
+    /// The shortest wait after all addresses have failed, in ms. No wait at all is shorter than 10. Default: 250.
     pub base_ms: u64,
     /// The longest wait, in ms. Default: 60,000.
     pub cap_ms: u64,
@@ -73,6 +78,8 @@ pub struct Redial {
     round: Vec<Address>,
     dialling: Option<(Address, Dialling)>,
     wait_until: Option<Instant>,
+    /// How many links in a row the peer has ended in favour of another one with our key.
+    replaced: u32,
     /// Since when the link that was given out last is up.
     up_since: Option<Instant>,
 }
@@ -83,6 +90,7 @@ pub struct RedialHandle(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    /// `woken` was set.
     wake: Notify,
 }
 
@@ -90,6 +98,22 @@ struct State {
     addresses: Vec<Address>,
     last_error: Option<DialFailure>,
     refused: bool,
+    /// Somebody wants the next wait, or the one that is on, to end.
+    woken: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until somebody wants the wait to end. Cancel safe.
+    async fn woken(&self) {
+        // A notification may be left over from one who was heard already, so that it alone says nothing.
+        while !std::mem::take(&mut self.state().woken) {
+            self.wake.notified().await;
+        }
+    }
 }
 
 impl Redial {
@@ -102,7 +126,7 @@ impl Redial {
         addresses: Vec<Address>,
         config: RedialConfig,
     ) -> Self {
-        let state = State { addresses: addresses.clone(), last_error: None, refused: false };
+        let state = State { addresses: addresses.clone(), last_error: None, refused: false, woken: false };
         let handle = RedialHandle(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new() }));
         let backoff = Backoff::new(config.base_ms, config.cap_ms, config.seed);
         let mut redial = Self {
@@ -114,6 +138,7 @@ impl Redial {
             round: Vec::new(),
             dialling: None,
             wait_until: None,
+            replaced: 0,
             up_since: None,
         };
         redial.begin_round();
@@ -145,7 +170,7 @@ impl Redial {
             if let Some(until) = self.wait_until {
                 tokio::select! {
                     biased;
-                    () = self.handle.0.wake.notified() => self.backoff.reset(),
+                    () = self.handle.0.woken() => self.backoff.reset(),
                     () = sleep_until(until) => {}
                 }
                 self.wait_until = None;
@@ -180,12 +205,52 @@ impl Redial {
     /// the link lived long, and whether the peer refused us.
     pub fn ended(&mut self, why: &LinkError) {
         let Some(since) = self.up_since.take() else { return };
-        let refused = why.close_reason() == Some(CloseReason::NotAContact);
-        self.handle.state().refused = refused;
-        if since.elapsed() >= Duration::from_millis(self.config.stable_ms) {
+        let reason = why.close_reason();
+        let refused = reason == Some(CloseReason::NotAContact);
+        let mut state = self.handle.state();
+        state.refused = refused;
+        // Who wanted a try got it: there was a link.
+        state.woken = false;
+        drop(state);
+        let stable = since.elapsed() >= Duration::from_millis(self.config.stable_ms);
+        if stable {
             self.backoff.reset();
         }
-        self.wait_ms_from_now(refused.then_some(self.config.refused_ms));
+        match reason {
+            Some(CloseReason::Duplicate) => self.replaced = self.replaced.saturating_add(1),
+            _ if stable => self.replaced = 0,
+            _ => {}
+        }
+        let near_ms = match reason {
+            Some(CloseReason::NotAContact) => Some(self.config.refused_ms),
+            // Two devices with one key would take the link from each other for ever, however long each has it.
+            Some(CloseReason::Duplicate) if self.replaced > 1 => Some(self.replaced_ms()),
+            _ => None,
+        };
+        self.wait_ms_from_now(near_ms);
+    }
+
+    /// Says that there is a link to the peer that was not dialled here, so that a link of ours which the peer has ended
+    /// in favour of another was not one too many of a stranger's: the waits for that case begin anew.
+    pub fn met_otherwise(&mut self) {
+        if std::mem::take(&mut self.replaced) > 1 && self.wait_until.is_some() {
+            self.backoff.reset();
+            self.wait_ms_from_now(None);
+        }
+    }
+
+    /// How many links in a row the peer has ended in favour of another one
+    /// ([`CloseReason::Duplicate`]). More than one, without any link of the peer's own, tells that another device uses
+    /// the same key.
+    #[must_use]
+    pub const fn replaced(&self) -> u32 {
+        self.replaced
+    }
+
+    /// Four times as long with each link that another one took the place of.
+    fn replaced_ms(&self) -> u64 {
+        let factor = 4_u64.saturating_pow(self.replaced);
+        self.config.base_ms.max(1).saturating_mul(factor).min(REPLACED_CAP_MS)
     }
 
     /// The same as [`RedialHandle::wake`].
@@ -204,6 +269,7 @@ impl Redial {
             Some(ms) => self.backoff.near_ms(ms),
             None => self.backoff.next_ms(),
         };
+        let wait = wait.max(MIN_WAIT_MS);
         // A year, so that no setting overflows the clock.
         let wait = Duration::from_millis(wait).min(Duration::from_hours(24 * 365));
         self.wait_until = Some(Instant::now() + wait);
@@ -242,8 +308,9 @@ impl fmt::Debug for Redial {
 
 impl RedialHandle {
     /// Ends the wait: all addresses are tried at once, and waits begin small again. If a round is under way,
-    /// another follows it.
+    /// another follows it unless it comes to a link. Does nothing for the wait after a link that is up.
     pub fn wake(&self) {
+        self.state().woken = true;
         self.0.wake.notify_one();
     }
 
@@ -277,7 +344,7 @@ impl RedialHandle {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state()
     }
 }
 

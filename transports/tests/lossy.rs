@@ -138,6 +138,23 @@ async fn a_cut_drops_what_is_under_way_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_under_way_when_it_was_cut_does_not_arrive_after_it_is_healed() {
+    let mut line = line(LossProfile { min_delay_ms: 500, max_delay_ms: 500, ..LossProfile::default() }, 1);
+    line.tx.send(frame(1)).await.unwrap();
+    for _ in 0..2 {
+        line.counters.cut();
+    }
+    assert!(line.counters.is_cut());
+    for _ in 0..2 {
+        line.counters.heal();
+    }
+    assert!(!line.counters.is_cut());
+    line.tx.send(frame(2)).await.unwrap();
+    assert_eq!(all(&mut line.rx).await, [2]);
+    assert_eq!(line.counters.counts().cut_off, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn corruption_flips_one_bit() {
     let mut line = line(LossProfile { corrupt: 1.0, ..LossProfile::default() }, 1);
     for n in 0..100 {

@@ -171,3 +171,72 @@ async fn a_refusal_is_tried_again_at_a_modest_pace() {
     scene.redial.ended(&LinkError::Lost);
     assert!(!handle.is_refused());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_while_a_link_is_up_does_not_skip_the_wait_after_it() {
+    let mut scene = scene(&["mem://here"], 0);
+    let mut listener = listen(&scene.network, "mem://here").await;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    for _ in 0..5 {
+        let _link = scene.redial.next().await;
+        scene.redial.wake();
+        scene.redial.wake();
+        let ended = Instant::now();
+        scene.redial.ended(&LinkError::Lost);
+        let _link = scene.redial.next().await;
+        assert!(ended.elapsed() >= Duration::from_millis(250), "{:?}", ended.elapsed());
+        scene.redial.ended(&LinkError::Lost);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_of_zero_are_no_busy_loop() {
+    let network = MemoryNetwork::new();
+    let dials = Arc::new(Mutex::new(Vec::new()));
+    let noting = Noting {
+        inner: network.transport(identity(1)),
+        begin: Instant::now(),
+        dials: dials.clone(),
+        takes: Duration::ZERO,
+    };
+    let config = RedialConfig { base_ms: 0, cap_ms: 0, refused_ms: 0, stable_ms: 0, seed: 5 };
+    let to = addresses(&["mem://here"]);
+    let mut redial = Redial::new(vec![Arc::new(noting)], identity(2).peer_id(), to, config);
+    assert!(timeout(Duration::from_secs(1), redial.next()).await.is_err());
+    let tries = dials.lock().unwrap().len();
+    assert!((10..=101).contains(&tries), "{tries} in a second");
+    let mut listener = listen(&network, "mem://here").await;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    for reason in [CloseReason::NotAContact, CloseReason::Duplicate, CloseReason::Done] {
+        let begin = Instant::now();
+        for _ in 0..10 {
+            let _link = redial.next().await;
+            redial.ended(&LinkError::Closed(reason));
+        }
+        assert!(begin.elapsed() >= Duration::from_millis(90), "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_links_are_replaced_again_and_again_slows_down() {
+    let mut scene = scene(&["mem://here"], 0);
+    let mut listener = listen(&scene.network, "mem://here").await;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let replaced = LinkError::Closed(CloseReason::Duplicate);
+    let mut waits = Vec::new();
+    for n in 1..=9 {
+        // Each lives long, as when two devices take turns.
+        waits.push(wait_after(&mut scene, Duration::from_secs(60), &replaced).await.as_secs());
+        assert_eq!(scene.redial.replaced(), n);
+    }
+    assert!(waits[0] <= 1, "a link that crosses another is common: {waits:?}");
+    assert!(waits[7] > 600 && waits[8] > 600 && waits.iter().all(|wait| *wait <= 1_125), "{waits:?}");
+    // A link of the peer's own shows that all is well.
+    let _link = scene.redial.next().await;
+    scene.redial.ended(&replaced);
+    scene.redial.met_otherwise();
+    assert_eq!(scene.redial.replaced(), 0);
+    let begin = Instant::now();
+    let _link = scene.redial.next().await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}

@@ -7,14 +7,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::dice::Dice;
-use super::{LossCounts, LossProfile};
+use super::{LossCounts, LossProfile, is_cut};
 use crate::CloseReason;
 
 pub(super) struct Queue {
     profile: LossProfile,
     dice: Dice,
-    /// The number makes keys unique, and keeps what is due at the same time in order.
-    frames: BTreeMap<(Instant, u64), Bytes>,
+    /// The number makes keys unique, and keeps what is due at the same time in order. With each frame, which turn of
+    /// being cut and healed it was sent in.
+    frames: BTreeMap<(Instant, u64), (u64, Bytes)>,
     next_number: u64,
     /// When the frames sent so far have passed the bottleneck.
     free_at: Option<Instant>,
@@ -37,11 +38,11 @@ impl Queue {
         }
     }
 
-    pub(super) fn push(&mut self, frame: Bytes, now: Instant, cut: bool, counts: &mut LossCounts) {
+    pub(super) fn push(&mut self, frame: Bytes, now: Instant, turns: u64, counts: &mut LossCounts) {
         let fate = self.dice.cast(&self.profile);
         counts.frames_sent += 1;
         counts.bytes_sent += u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        if cut {
+        if is_cut(turns) {
             counts.cut_off += 1;
             return;
         }
@@ -72,16 +73,17 @@ impl Queue {
         }
         if let Some(copy_ms) = fate.copy_ms {
             counts.duplicated += 1;
-            self.insert(due.max(through + Duration::from_millis(copy_ms)), frame.clone());
+            self.insert(due.max(through + Duration::from_millis(copy_ms)), turns, frame.clone());
         }
-        self.insert(due, frame);
+        self.insert(due, turns, frame);
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.frames.first_key_value().map(|((due, _), _)| *due)
     }
 
-    pub(super) fn pop(&mut self) -> Option<Bytes> {
+    /// The next frame, and the turn that it was sent in.
+    pub(super) fn pop(&mut self) -> Option<(u64, Bytes)> {
         self.frames.pop_first().map(|(_, frame)| frame)
     }
 
@@ -98,8 +100,8 @@ impl Queue {
         self.frames.len() >= self.profile.queue_frames.max(1)
     }
 
-    fn insert(&mut self, due: Instant, frame: Bytes) {
-        self.frames.insert((due, self.next_number), frame);
+    fn insert(&mut self, due: Instant, turns: u64, frame: Bytes) {
+        self.frames.insert((due, self.next_number), (turns, frame));
         self.next_number += 1;
     }
 
