@@ -5,12 +5,15 @@
 //! hash of the handshake, which covers every byte of it and the X25519 keys of both). A proof is therefore worth
 //! nothing on any other channel, nor for the other role.
 
+mod wipe;
+
 use ed25519_dalek::{Signature, VerifyingKey};
 use hedgerow_proto::PeerId;
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use zeroize::Zeroizing;
 
 use crate::{Identity, TransportError};
+use wipe::Wiping;
 
 /// The version of the link protocol that is spoken here.
 pub(crate) const VERSION: u16 = 1;
@@ -141,8 +144,13 @@ fn begin(
     ephemeral: &[u8; 32],
 ) -> Result<HandshakeState, TransportError> {
     let params = PATTERN.parse().map_err(failed)?;
-    // The name warns of keys that are not fresh. This one is, for each handshake.
-    let builder = Builder::new(params)
+    // The name warns of keys that are not fresh, or are used again. This one is drawn from the system's randomness for
+    // each handshake, and never leaves it. Within one handshake it may meet several messages of the other end, of which
+    // at most one is good. That gives nothing away: each is answered by success or failure alone, keys are derived from
+    // the whole transcript, and what is written again is the same plaintext under the same key and nonce, thus the same
+    // bytes. A library that took a message whole or not at all would need none of this; `snow` restores its hashes
+    // after a failure, but not the key of its cipher.
+    let builder = Builder::with_resolver(params, Box::new(Wiping))
         .fixed_ephemeral_key_for_testing_only(ephemeral)
         .local_private_key(identity.link_key())
         .and_then(|builder| builder.prologue(carrier.prologue()))

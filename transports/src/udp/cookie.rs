@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::packet::{COOKIE, SessionId};
 use crate::noise::FIRST;
@@ -12,8 +13,8 @@ use crate::noise::FIRST;
 const ROTATE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cookies {
-    current: [u8; 32],
-    previous: [u8; 32],
+    current: Zeroizing<[u8; 32]>,
+    previous: Zeroizing<[u8; 32]>,
     since: Instant,
 }
 
@@ -51,9 +52,9 @@ impl Cookies {
     }
 }
 
-fn secret() -> Result<[u8; 32], getrandom::Error> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
+fn secret() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(secret.as_mut())?;
     Ok(secret)
 }
 
