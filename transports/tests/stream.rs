@@ -504,3 +504,18 @@ async fn who_closed_still_reads_until_the_other_end_has_seen_it() {
     b_tx.send(Bytes::from(vec![1; 5000])).await.unwrap();
     assert_eq!(b_rx.recv().await.unwrap_err().close_reason(), Some(CloseReason::Busy));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_closed_after_an_error_still_reads_until_the_other_end_has_seen_it() {
+    let (dialled, accepted) = meet(pass(), flip_at(LISTENER_BYTES + 5)).await;
+    let ((mut a_tx, mut a_rx), (mut b_tx, mut b_rx)) = (dialled.unwrap().split(), accepted.unwrap().split());
+    b_tx.send("altered on its way".into()).await.unwrap();
+    assert!(matches!(a_rx.recv().await, Err(LinkError::Tampered)));
+    a_tx.close(CloseReason::Violation).await;
+    drop((a_tx, a_rx));
+    // More than fits into all that is between the two.
+    for n in 0..60 {
+        b_tx.send(Bytes::from(vec![1; 5000])).await.unwrap_or_else(|error| panic!("frame {n}: {error}"));
+    }
+    assert_eq!(b_rx.recv().await.unwrap_err().close_reason(), Some(CloseReason::Violation));
+}

@@ -157,6 +157,11 @@ async fn a_listener_that_is_dropped_still_shows_its_proof_to_those_it_has_accept
     let dialling = tokio::spawn(async move { dial(config(), &to).await });
     let accepted = listener.accept().await.unwrap();
     drop(listener);
+    // What the listener sent while it lived is lost.
+    let is_lost = || middleman.seen.lock().unwrap().iter().any(|(out, datagram)| !out && datagram[0] == DATA);
+    while !is_lost() {
+        tokio::task::yield_now().await;
+    }
     lost.store(false, Ordering::SeqCst);
     let dialled = dialling.await.unwrap().unwrap();
     let ((mut tx, _a_rx), (_b_tx, mut rx)) = (dialled.split(), accepted.split());
@@ -264,7 +269,7 @@ async fn a_recorded_handshake_and_recorded_frames_are_worth_nothing_later() {
     assert!([HELLO, RETRY, REPLY, FINISH, DATA].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
 
     // Another session of the same two; into it goes all that was ever said in the first one, from both ends.
-    let (dialled, accepted) = pair(&mut listener, &listener_address(&middleman)).await;
+    let (dialled, accepted) = pair(&mut listener, &middleman.address).await;
     let ((mut c_tx, mut c_rx), (mut d_tx, mut d_rx)) = (dialled.split(), accepted.split());
     let ids: Vec<Vec<u8>> = {
         let seen = middleman.seen.lock().unwrap();
@@ -287,10 +292,6 @@ async fn a_recorded_handshake_and_recorded_frames_are_worth_nothing_later() {
         tx.send(word.into()).await.unwrap();
         assert_eq!(next(rx).await.unwrap(), word, "the new session is as it was");
     }
-}
-
-fn listener_address(middleman: &Middleman) -> Address {
-    middleman.address.clone()
 }
 
 #[tokio::test]
