@@ -45,8 +45,9 @@ fn a_peer_added_later_gets_nothing_of_what_was_written_before() {
     net.assert_silent();
 }
 
-/// MVDS forgets a message once it was acknowledged, so that a peer which lost its database asks in vain. Here what is
-/// asked for is served, acknowledged or not; and a new store is told by its number and gets everything back.
+/// In MVDS what was acknowledged once is never offered again, so that a peer which lost its database stays without.
+/// Here what is asked for is served, acknowledged or not; a new store is told by its number and gets everything
+/// back.
 #[test]
 fn a_peer_that_lost_its_database_asks_in_vain() {
     let mut net = Net::new(1, 1);
@@ -95,8 +96,8 @@ fn a_peer_that_lost_its_database_asks_in_vain() {
 }
 
 /// MVDS backs off by its clock, on line or not, and status-go drops a message after 15 sends: whole contacts pass
-/// unused. Here 30 days in the dark, each with a contact that dies before a frame has crossed, end with one contact of
-/// 60 s, and 1 MB each way goes through it at 20 kB/s.
+/// unused. Here 30 days in the dark, each with a contact that dies before a frame has crossed, end with one contact
+/// of 60 s, and 1 MB each way goes through it at 20 kB/s.
 #[test]
 fn thirty_dark_days_make_the_one_contact_pass_unused() {
     const COUNT: u64 = 3_500;
@@ -209,8 +210,9 @@ fn with_one_tenth_of_uptime_messages_are_lost_or_storm() {
     }
 }
 
-/// BSP takes the mark that an acknowledgement is owed when it writes the record: if the session dies, the ACK is lost
-/// until the peer offers again. Here, whenever it dies, no body that had arrived crosses again, and nothing is offered.
+/// BSP takes the mark that an acknowledgement is owed when it writes the record: if the session dies, the ACK is
+/// lost until the peer offers again. Here, whenever it dies, no body that had arrived crosses again, and nothing is
+/// offered.
 #[test]
 fn a_dying_session_takes_acknowledgements_with_it() {
     for cut in 0..90 {

@@ -40,7 +40,7 @@ fn zigzag(value: i64) -> u64 {
 /// One batch with one message, written by hand: its time in two parts, its fields in any order.
 fn by_hand(split: i64, dep: MessageId, body: &[u8], padded: bool, reversed: bool, extra: bool) -> Bytes {
     let unknown = || if extra { [vec![0x98, 0x06], varint(7, padded)].concat() } else { vec![] };
-    let mut fields = vec![
+    let mut fields = [
         field(2, &varint(zigzag(5 - split), padded), 0, padded),
         field(4, dep.as_bytes(), 2, padded),
         field(5, body, 2, padded),
@@ -49,7 +49,7 @@ fn by_hand(split: i64, dep: MessageId, body: &[u8], padded: bool, reversed: bool
     if reversed {
         fields.reverse();
     }
-    let mut fields = vec![
+    let mut fields = [
         field(1, &varint(1, padded), 0, padded),
         field(3, &varint(split.cast_unsigned(), padded && split < 1 << 20), 0, padded),
         field(4, &fields.concat(), 2, padded),
@@ -61,9 +61,9 @@ fn by_hand(split: i64, dep: MessageId, body: &[u8], padded: bool, reversed: bool
     [unknown(), field(6, &fields.concat(), 2, padded)].concat().into()
 }
 
-/// The id of an MVDS message leaves its parents out and has no lengths in it, so that a carrier can make two messages of
-/// one, or one of two. Here the receiver computes the id over every field: however a frame is written, it is one message;
-/// and whatever field differs, it is another.
+/// The id of an MVDS message leaves its parents out and has no lengths in it, so that a carrier can make two
+/// messages of one, or one of two. Here the receiver computes the id over every field: however a frame is written,
+/// it is one message; and whatever field differs, it is another.
 #[test]
 fn two_encodings_of_one_message_become_two_messages() {
     let mut net = Net::new(1, 1);
@@ -242,8 +242,8 @@ fn a_second_form_of_a_signature_makes_a_second_post() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Bytes that were altered are no frame, or the same frame in other words, or another frame: what is taken of them
-    /// follows from the fields alone.
+    /// Bytes that were altered are no frame, or the same frame in other words, or another frame: what is taken of
+    /// them follows from the fields alone.
     #[test]
     fn altered_frames_are_refused_or_mean_what_their_fields_say(changes in changes()) {
         let (_, frame) = conversation(&mut Net::new(1, 1));

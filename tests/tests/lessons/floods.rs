@@ -54,8 +54,9 @@ fn five_thousand_offers_to_a_peer_that_keeps_a_thousand_stall() {
     assert!(rounds <= 6, "{rounds} round trips");
 }
 
-/// In BSP each offer is a row, and a flood of 32 KiB frames takes all memory; in MVDS each is a row for ever. Here
-/// 100,000 offers of what does not exist make no row and at most 512 open requests, and an honest peer notices nothing.
+/// BSP takes offers without bound, and its queue grows until a flood of 32 KiB records takes all memory. Here
+/// 100,000 offers of what does not exist make no row and at most 512 open requests, and an honest peer notices
+/// nothing.
 #[test]
 fn a_hundred_thousand_empty_offers_fill_the_store_and_hold_up_others() {
     let honest_takes = |flood: bool| {
@@ -114,8 +115,8 @@ fn a_hundred_thousand_empty_offers_fill_the_store_and_hold_up_others() {
     assert_eq!(alone, flooded, "ms until the honest peer's messages are here");
 }
 
-/// subduction 0.20 puts counts into 16 bits and fails at 66,000 items. Here 70,000 messages, each after the one before,
-/// come in one catch-up, pushed and offered, and nothing has wrapped around.
+/// subduction 0.20 puts counts into 16 bits and fails at 66,000 items. Here 70,000 messages, each after the one
+/// before, come in one catch-up, pushed and offered, and nothing has wrapped around.
 #[test]
 fn seventy_thousand_messages_in_one_catch_up_wrap_a_counter() {
     for push in [PushPolicy::Always, PushPolicy::OfferFirst] {

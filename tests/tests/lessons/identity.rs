@@ -8,7 +8,7 @@ use hedgerow_clients::{
     Author, Client as _, Content, Credential, GroupClient, PostDraft, PrivateGroup, PublicGroup,
 };
 use hedgerow_proto::{Message, MessageId, Visibility};
-use hedgerow_sync_core::testing::{Net, peer};
+use hedgerow_sync_core::testing::{Net, open, peer};
 use hedgerow_sync_core::{Config, Draft, Engine, Event, InvalidReason, Store as _, Time, Verdict};
 use hedgerow_sync_sqlite::{Options, SqliteStore};
 
@@ -17,9 +17,9 @@ use crate::support::{
     requested, soon, until,
 };
 
-/// In a log that only grows, as p2panda keeps one for each author, a device that is restored from a backup writes other
-/// entries under numbers that it has used: its log is forked for ever. Here it gets its own messages back from whoever
-/// has them, and goes on after them; neither side sees a fork or a gap.
+/// In a log that only grows, as p2panda keeps one for each author, a device that is restored from a backup writes
+/// other entries under numbers that it has used: its log is forked for ever. Here it gets its own messages back
+/// from whoever has them, and goes on after them; neither side sees a fork or a gap.
 #[tokio::test]
 async fn a_device_restored_from_a_backup_forks_its_own_stream() {
     let folder = tempfile::tempdir().unwrap();
@@ -56,6 +56,34 @@ async fn a_device_restored_from_a_backup_forks_its_own_stream() {
         assert_eq!(items.iter().map(said).collect::<Vec<_>>(), expected);
     }
     assert!(ada.check().await.unwrap().is_clean());
+    written_before_anybody_was_met();
+}
+
+/// The worse case: the restored device writes before it meets anybody, so that positions of its log mean two things.
+/// Neither what it wrote then nor what it had written before is hidden or lost.
+fn written_before_anybody_was_met() {
+    for more in [0, 3, 10, 40] {
+        let mut net = Net::new(2, more);
+        let group = net.group("g", true);
+        let wire = net.connect(0, 1);
+        let write = |net: &mut Net, what: &str, count: u64| {
+            for n in 0..count {
+                net.publish(0, group, &format!("{what} {n}"));
+                net.run(30);
+            }
+        };
+        write(&mut net, "before the backup", 10);
+        let (backup, delivered) = (net.engines[0].store().clone(), net.delivered[0].clone());
+        write(&mut net, "after the backup", 10);
+        net.disconnect(wire);
+        net.engines[0] = open(backup, &net.config, 0, 99, net.now);
+        net.delivered[0] = delivered;
+        write(&mut net, "after it was restored", more);
+        net.connect(0, 1);
+        net.run(60_000);
+        net.assert_converged(group, usize::try_from(20 + more).unwrap());
+        net.assert_silent();
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -76,9 +104,9 @@ async fn seen(chat: &hedgerow::Chat) -> Vec<(MessageId, u64, bool)> {
     items.iter().map(|item| (item.id, item.number, item.fork)).collect()
 }
 
-/// Where the later of two posts under one number is dropped, as logs of one entry for each number must, peers that met
-/// them in another order disagree for ever. Here both are kept, and both are shown as a fork, by every peer, in the same
-/// order, whichever it got first.
+/// Where the later of two posts under one number is dropped, as logs of one entry for each number must, peers that
+/// met them in another order disagree for ever. Here both are kept, and both are shown as a fork, by every peer, in
+/// the same order, whichever it got first.
 #[tokio::test]
 async fn an_author_who_says_two_things_under_one_number_is_believed_once() {
     let network = MemoryNetwork::new();
@@ -138,8 +166,8 @@ async fn an_author_who_says_two_things_under_one_number_is_believed_once() {
     assert_eq!(delivery(&at_cat).await, ["no", "yes"], "they came in another order");
 }
 
-/// Where what is known of an author's numbers is cut to a fixed size, a fork below the cut is not seen, or seen by those
-/// alone who got it early. Here an author who leaves a gap after each number hides no fork from anybody.
+/// Where what is known of an author's numbers is cut to a fixed size, a fork below the cut is not seen, or seen by
+/// those alone who got it early. Here an author who leaves a gap after each number hides no fork from anybody.
 #[tokio::test]
 async fn an_author_who_leaves_many_gaps_hides_a_fork() {
     const COUNT: u64 = 600;
@@ -201,7 +229,7 @@ fn post(author: &Author, credential: Option<&Credential>, text: &str, deps: &[Me
     draft.message(author, &Content::Text(text.to_owned())).unwrap()
 }
 
-/// MVDS and BSP store what comes for a group from anybody on the link, and pass it on. Here what a peer that the group
+/// A node that keeps and passes on what it did not judge carries anybody's load. Here what a peer that the group
 /// is not shared with sends is ignored, and tells it nothing; what somebody who is not a member wrote is a tombstone,
 /// with all that follows it: no body is kept and none passed on, whoever brought it.
 #[test]

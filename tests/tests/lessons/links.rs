@@ -43,8 +43,8 @@ fn one_message_in_a_mesh_of_twenty_makes_a_storm() {
     }
 }
 
-/// In BSP and MVDS a message that does not fit stands at the head of its queue for ever. Here it is reported, waits for
-/// a link that can carry it, and the others go on, those after it too.
+/// Where a message that does not fit stands at the head of a queue, nothing behind it ever moves. Here it is reported
+/// once, waits for a link that can carry it, and the others go on.
 #[test]
 fn a_message_too_large_for_a_link_holds_up_the_others() {
     for lossy in [false, true] {
@@ -79,8 +79,9 @@ fn a_message_too_large_for_a_link_holds_up_the_others() {
     }
 }
 
-/// status-go drops a message after 15 sends without a word, and SDS reports as sent what nobody has acknowledged. Here
-/// it is reported as undelivered, once, counts as held by nobody, and is delivered when the peer is met at last.
+/// status-go drops a message after 15 sends without a word, and SDS reports as sent what nobody has acknowledged.
+/// Here it is reported as undelivered, once, counts as held by nobody, and is delivered when the peer is met at
+/// last.
 #[test]
 fn an_undeliverable_message_is_dropped_in_silence() {
     let mut net = Net::new(2, 1);
@@ -118,7 +119,7 @@ fn an_undeliverable_message_is_dropped_in_silence() {
     assert_eq!((pair.acked, pair.settled), (3, true));
 }
 
-/// MVDS has no messages but those that are kept, acknowledged and repeated, so typing signs clog it. Here an ephemeral
+/// A protocol that has nothing but lasting messages keeps, acknowledges and repeats typing signs. Here an ephemeral
 /// message crosses once, lost or not, leaves no trace in either store, is not acknowledged and not passed on.
 #[test]
 fn a_typing_sign_is_stored_acknowledged_and_repeated() {

@@ -1,5 +1,6 @@
-//! The faults of other sync engines, each as a test named after it. What is told of the others was measured on their
-//! published code: Briar's BSP, MVDS (vac, Status), SDS (Waku), p2panda, subduction, iroh-docs.
+//! The faults of other sync engines, each as a test named after it. What is told of the others was seen in their
+//! published code: Briar's BSP, MVDS (vac, Status), SDS (Waku), p2panda, subduction. Where a test names none, the fault
+//! is one that an engine of this kind easily has.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -92,8 +92,8 @@ fn of_three_children_of_a_missing_parent_one_comes_twice_and_one_never() {
     assert!(net.engines[0].missing(group).is_empty());
 }
 
-/// Where a message is released by any parent that comes, as in MVDS whose rows of dependencies are looked at one by
-/// one, it overtakes the others. Here it waits for all, and what is still missing is known by name.
+/// Where a message is released by any parent that comes, it overtakes the others. Here it waits for all, and what
+/// is still missing is known by name.
 #[test]
 fn one_of_two_missing_parents_arrives_and_the_child_is_delivered() {
     let mut net = Net::new(1, 1);
@@ -137,8 +137,9 @@ fn a_parent_that_is_stored_but_waits_itself_lets_its_child_through() {
     assert_eq!(net.bodies(0, group), ["parent", "child"]);
 }
 
-/// In BSP a message whose dependency cannot come stays pending for ever. Here one that names another group's message is a
-/// tombstone as soon as that is known, with all that follows it; it is acknowledged, and nothing is asked for.
+/// In BSP a message whose dependency cannot come stays pending for ever. Here one that names another group's
+/// message is a tombstone as soon as that is known, with all that follows it; it is acknowledged, and nothing is
+/// asked for.
 #[test]
 fn a_dependency_in_another_group_waits_in_a_pool_for_ever() {
     for parent_first in [true, false] {

@@ -10,9 +10,10 @@ use crate::support::{befriend, in_memory, on_disk, soon, until};
 
 const BURST: usize = 5_000;
 
-/// p2panda 0.7 hands messages over through a bounded channel that drops: of 5,000 in a burst 2,304 are kept, and nobody
-/// is told. Here nothing is between the store and the application that could drop. An engine that is not asked for
-/// events for an hour holds one event in the end, and a stream that nobody reads gives all of them afterwards.
+/// p2panda 0.7 hands messages over through a bounded channel that drops: of 5,000 in a burst 2,304 are kept, and
+/// nobody is told. Here nothing is between the store and the application that could drop. An engine that is not
+/// asked for events for an hour holds one event in the end, and a stream that nobody reads gives all of them
+/// afterwards.
 #[tokio::test]
 async fn an_application_that_does_not_read_loses_what_comes() {
     engine_unasked_for_an_hour();

@@ -12,8 +12,9 @@ fn one(position: u64) -> Span {
     Span { first: position, last: position }
 }
 
-/// MVDS without acknowledged offers sends bodies again and again, and in its consistent mode delivers one twice. Here a
-/// repeated message is delivered, stored and passed on once, and owes one acknowledgement however often it comes.
+/// MVDS without acknowledged offers sends bodies again and again, and in its consistent mode delivers one twice.
+/// Here a repeated message is delivered, stored and passed on once, and owes one acknowledgement however often it
+/// comes.
 #[test]
 fn the_same_message_again_is_delivered_again() {
     for (times, in_frame) in [(3, 1), (100_000, 1_000)] {
@@ -106,8 +107,8 @@ fn an_offer_of_what_is_held_unshared_or_invalid_brings_the_body_again() {
     assert_eq!((acked(&frames).0, requested(&frames)), (3, (vec![], vec![])));
 }
 
-/// BSP has no way to say "I do not have it", so who asks starves in silence. Here the rest of a REQUEST is served, and
-/// the unknown id is answered with UNAVAILABLE.
+/// BSP has no way to say "I do not have it", so who asks starves in silence. Here the rest of a REQUEST is served,
+/// and the unknown id is answered with UNAVAILABLE.
 #[test]
 fn one_unknown_id_in_a_request_spoils_the_others() {
     let mut net = Net::new(1, 1);
@@ -133,8 +134,8 @@ fn one_unknown_id_in_a_request_spoils_the_others() {
     assert_eq!(unavailable, [&one(9)]);
 }
 
-/// MVDS stops at the first error in a payload: it once panicked at a message without metadata. Here each id of an ACK
-/// is judged alone: the rest counts, and what was never sent has no effect.
+/// MVDS panics at a message without metadata: one odd entry takes the rest with it. Here each id of an ACK is judged
+/// alone: the rest counts, and what was never sent has no effect.
 #[test]
 fn one_unknown_id_in_an_acknowledgement_spoils_the_others() {
     let mut net = Net::new(1, 1);

@@ -57,9 +57,10 @@ fn assert_never_the_same(seen: &Seen, pieces: usize) {
     }
 }
 
-/// A counter kept in a store is set back by a backup, and what follows is sealed under a key and a nonce that were used.
-/// Here a device has the same long-lived keys in each session and nothing else: keys of links come of fresh ones on both
-/// sides, so that the same words between the same two are never sealed alike, on streams and on datagrams.
+/// A counter kept in a store is set back by a backup, and what follows is sealed under a key and a nonce that were
+/// used. Here a device has the same long-lived keys in each session and nothing else: keys of links come of fresh
+/// ones on both sides, so that the same words between the same two are never sealed alike, on streams and on
+/// datagrams.
 #[tokio::test]
 async fn a_device_restored_from_a_backup_uses_a_key_and_a_nonce_again() {
     let seen = Seen::default();
