@@ -38,11 +38,16 @@ pub struct Config {
     pub max_in_flight_bytes: u64,
     /// The largest frame that we take, in bytes.
     pub max_frame: usize,
+    /// How many links one peer may have at a time.
+    pub max_links: usize,
     /// How many groups a peer may announce on one link.
     pub max_announces: usize,
     /// How many parts without a message in common the stored knowledge of a peer's log may have; the lowest are
     /// forgotten beyond it, which costs an offer each when the peer is met again.
     pub max_spans: usize,
+    /// How many messages we ask of one peer in a second on the guess that it may have them, since a message from
+    /// somebody else depends on them. Those that it has do not count.
+    pub max_guesses: u32,
     /// A request that was not answered for so long, in ms, goes to the next peer.
     pub request_timeout_ms: u64,
     /// A dependency that is awaited for so long, in ms, is reported as missing.
@@ -67,8 +72,10 @@ impl Default for Config {
             peer_shares: 16,
             max_offers: 512,
             max_requests: 512,
+            max_guesses: 16,
             max_in_flight_bytes: 8 << 20,
             max_frame: limits::DEFAULT_MAX_FRAME,
+            max_links: 16,
             max_announces: 16_384,
             max_spans: 4096,
             request_timeout_ms: 10_000,

@@ -137,6 +137,8 @@ enum Timer {
     Early(MessageNum),
     /// What was turned away and is asked for again should have come.
     CallBack(PeerNum, GroupNum),
+    /// A peer may be asked again for what it is only guessed to have.
+    Guess(PeerNum),
     /// A peer lacks something for too long.
     Behind(PeerNum, GroupNum),
 }
@@ -250,6 +252,10 @@ impl<S: Store> Engine<S> {
                     self.call_timeout(peer, group);
                     Ok(())
                 }
+                Timer::Guess(peer) => {
+                    self.guess_timeout(peer);
+                    Ok(())
+                }
                 Timer::Behind(peer, group) => {
                     self.behind_timeout(peer, group, now);
                     Ok(())
@@ -333,8 +339,8 @@ impl<S: Store> Engine<S> {
         }
         match row.state {
             MessageState::Wanted => {
-                self.count_wanted(row)?;
-                self.want_dependency(row.id, row.group, None, now, now);
+                let origin = self.count_wanted(row)?;
+                self.want_dependency(row.id, row.group, origin, now, now);
             }
             MessageState::Early => self.set_early_timer(row),
             _ => {}

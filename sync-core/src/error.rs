@@ -42,6 +42,14 @@ pub enum EngineError {
         /// What it must carry, in bytes.
         least: usize,
     },
+    /// The peer has as many links as one may have. Nothing was changed.
+    #[error("peer {peer} has {most} links already")]
+    TooManyLinks {
+        /// Who.
+        peer: PeerId,
+        /// How many it may have: [`Config::max_links`](crate::Config).
+        most: usize,
+    },
     /// A wire could not say what the engine wanted to say on it.
     #[error(transparent)]
     Encode(#[from] hedgerow_proto::EncodeError),

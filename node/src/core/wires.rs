@@ -84,7 +84,10 @@ impl Core {
             false => LinkProfile::lossy(max_frame),
         };
         let now = self.now();
-        let link = self.engine.link_up(peer, profile, now)?;
+        let link = match self.engine.link_up(peer, profile, now) {
+            Err(EngineError::TooManyLinks { .. }) => return Ok(Admission::Refused(CloseReason::Busy)),
+            link => link?,
+        };
         let NewWire { id, info, frames, queued, close } = new;
         self.wires.by_link.insert(link, id);
         self.wires.by_id.insert(id, Wire { link, info, frames, queued, close, ready: false });

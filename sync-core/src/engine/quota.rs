@@ -162,16 +162,17 @@ impl<S: Store> Engine<S> {
         self.has_room_for(peer, group, Load::largest(judged))
     }
 
-    /// Counts a dependency that is not held, once its row and who waits for it are in the store.
-    pub(super) fn count_wanted(&mut self, row: &MessageRow) -> Result<(), EngineError> {
+    /// Counts a dependency that is not held, once its row and who waits for it are in the store. Returns for whom.
+    pub(super) fn count_wanted(&mut self, row: &MessageRow) -> Result<Option<PeerNum>, EngineError> {
         let first = self.store.children(row.num, MessageNum(0), 1)?;
         let child = first.first().map(|&child| self.store.row(child)).transpose()?.flatten();
-        if let Some(peer) = child.and_then(|child| child.origin)
+        let origin = child.and_then(|child| child.origin);
+        if let Some(peer) = origin
             && let Some(group) = self.groups.get_mut(&row.group)
         {
             group.quota.want(row.num, peer);
         }
-        Ok(())
+        Ok(origin)
     }
 
     /// A held message's row changed in a way that may change what it takes.

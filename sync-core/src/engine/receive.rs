@@ -1,7 +1,5 @@
 //! What comes from a peer: one frame at a time, record by record.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Batch, DepRef, Ephemeral, Frame, GroupRef, Message, MessageId, Offer, Request, Span, Unavailable,
@@ -210,6 +208,7 @@ impl<S: Store> Engine<S> {
             refs.received.push(position, id);
             self.note_position(peer, group_num, position, id);
         }
+        self.note_answer(&id, peer);
         let found = self.store.find(&id)?;
         let row = match found {
             Some(row) if row.state != MessageState::Wanted => {
@@ -398,14 +397,12 @@ impl<S: Store> Engine<S> {
         let mut refused = Vec::new();
         if let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) {
             let session = &mut pair.session;
-            // What is not asked for yet was offered after this was said.
-            let unsent: BTreeSet<MessageId> = session.to_request.iter().map(|(id, _)| *id).collect();
             for span in &unavailable.positions {
                 session.turned_away.remove_span(*span);
                 session.called_back.remove_span(*span);
                 let offered = session.offered.range(span.first..=span.last).map(|(&at, &id)| (at, id));
-                refused
-                    .extend(offered.filter(|(_, id)| self.wants.is_asked(id, peer) && !unsent.contains(id)));
+                // What is not asked for yet was offered after this was said.
+                refused.extend(offered.filter(|(_, id)| self.wants.is_said(id, peer)));
             }
         }
         for (theirs, id) in refused {

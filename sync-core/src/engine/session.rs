@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hedgerow_proto::{Announce, Capabilities, Hello, PeerId, Visibility, limits};
+use hedgerow_proto::{Announce, Capabilities, Hello, PeerId, Span, Visibility, limits};
 use rand::Rng as _;
 
 use super::lossy::Lossy;
@@ -23,7 +23,7 @@ impl<S: Store> Engine<S> {
     /// at once; what is due goes over whichever asks first.
     ///
     /// # Errors
-    /// When the carrier takes too small frames, or the store fails.
+    /// When the carrier takes too small frames, the peer has as many links as it may have, or the store fails.
     pub fn link_up(&mut self, peer: PeerId, profile: LinkProfile, now: Time) -> Result<LinkId, EngineError> {
         self.usable()?;
         self.now = now;
@@ -34,6 +34,10 @@ impl<S: Store> Engine<S> {
             });
         }
         let peer_num = self.peer_num(peer)?;
+        let most = self.config.max_links;
+        if self.peers.get(&peer_num).is_some_and(|state| state.links.len() >= most) {
+            return Err(EngineError::TooManyLinks { peer, most });
+        }
         self.last_link += 1;
         let id = LinkId(self.last_link);
         let codec = profile.dialect.codec();
@@ -299,7 +303,8 @@ impl<S: Store> Engine<S> {
         if renamed.is_some() {
             link.refs.remove(&group);
         }
-        link.stances.insert(group, announce.visibility);
+        let before = link.stances.insert(group, announce.visibility);
+        let same = before == Some(announce.visibility) && renamed.is_none() && !announce.reset;
         let peer = link.peer;
         let Some(head) = self.groups.get(&group).map(|g| g.head) else { return Ok(Ok(())) };
         let agreed = self.log_agrees(group, &announce)?;
@@ -341,7 +346,9 @@ impl<S: Store> Engine<S> {
             }
         }
         self.note_behind(peer, group, now);
-        self.add_source_to_wants(peer, group);
+        if !same {
+            self.add_source_to_wants(peer, group);
+        }
         self.wake(peer, group);
         Ok(Ok(()))
     }
@@ -372,8 +379,9 @@ impl<S: Store> Engine<S> {
     fn settle_in_flight(&mut self, peer: PeerNum, group: GroupNum) {
         let Some(pair) = self.pair_mut(peer, group) else { return };
         let PeerGroup { has, session, .. } = pair;
-        let there = session.in_flight.extract_if(.., |&position, _| has.contains(position));
-        let there: Vec<Sent> = there.map(|(_, sent)| sent).collect();
+        let there = |span: Span| session.in_flight.range(span.first..=span.last).map(|(&at, _)| at);
+        let there: Vec<u64> = has.spans().flat_map(there).collect();
+        let there: Vec<Sent> = there.iter().filter_map(|at| session.in_flight.remove(at)).collect();
         there.iter().for_each(|sent| self.release(sent));
     }
 

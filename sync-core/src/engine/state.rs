@@ -95,9 +95,16 @@ pub(super) struct Peer {
     pub(super) offered: usize,
     /// Groups in which something that came was turned away.
     pub(super) turned: BTreeSet<GroupNum>,
+    /// The latest of what we asked it for did not come in time: others are asked first.
+    pub(super) unanswering: bool,
     /// What we would ask it for, were there fewer open requests; and where its turns stand.
     pub(super) waiting: BTreeSet<MessageId>,
     pub(super) waiting_after: Option<MessageId>,
+    /// How many guesses it got in this second that were no hits.
+    pub(super) guesses: u32,
+    /// What we would ask it for on a guess, by the peer whose message made us look for it; and whose turn was last.
+    pub(super) guess_waiting: BTreeSet<(Option<PeerNum>, MessageId)>,
+    pub(super) guess_after: Option<PeerNum>,
 }
 
 /// A peer in a group.
@@ -328,9 +335,23 @@ impl Peer {
             requested: 0,
             offered: 0,
             turned: BTreeSet::new(),
+            unanswering: false,
             waiting: BTreeSet::new(),
             waiting_after: None,
+            guesses: 0,
+            guess_waiting: BTreeSet::new(),
+            guess_after: None,
         }
+    }
+
+    /// What is next to be asked for on a guess: whoever made us look for it has its turn.
+    pub(super) fn next_guess(&mut self) -> Option<MessageId> {
+        let last = (self.guess_after, MessageId::from_bytes([0xff; 32]));
+        let after = self.guess_waiting.range((Bound::Excluded(last), Bound::Unbounded)).next();
+        let (whose, id) = *after.or_else(|| self.guess_waiting.first())?;
+        self.guess_after = whose;
+        self.guess_waiting.remove(&(whose, id));
+        Some(id)
     }
 
     /// What is next in turn to be asked for.

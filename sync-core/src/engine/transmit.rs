@@ -264,6 +264,7 @@ impl<S: Store> Engine<S> {
         for group in &waiting {
             link.ready_set.remove(group);
         }
+        let mut served = std::collections::BTreeMap::new();
         let mut more = Vec::new();
         if can_send {
             for &(group, name) in &turn {
@@ -271,14 +272,18 @@ impl<S: Store> Engine<S> {
                 self.put_unavailable(peer, group, name, draft);
             }
             for &(group, name) in &turn {
+                let before = draft.room;
                 self.put_answers(id, peer, group, name, draft)?;
+                served.insert(group, before - draft.room);
             }
             for &(group, name) in &turn {
                 self.put_requests(id, peer, group, name, draft);
             }
             let share = (draft.room / turn.len().max(1)).max(LEAST_TURN);
             for &(group, name) in &turn {
+                let before = draft.room;
                 self.put_news(id, peer, group, name, draft, share)?;
+                *served.entry(group).or_default() += before - draft.room;
             }
         }
         for &(group, _) in &turn {
@@ -286,6 +291,8 @@ impl<S: Store> Engine<S> {
                 more.push(group);
             }
         }
+        // Whoever got little of this frame has its turn first in the next one.
+        more.sort_by_key(|group| served.get(group).copied().unwrap_or(0));
         if let Some(link) = self.links.get_mut(&id) {
             for group in more {
                 link.mark(group);
@@ -507,6 +514,7 @@ impl<S: Store> Engine<S> {
                 }
                 None => ids.push(wanted),
             }
+            self.wants.set_said(&wanted, true);
             draft.items.push(Item::Request { group, id: wanted });
         }
         let called_back = self.call_back(peer, group, opened, draft);

@@ -12,6 +12,14 @@ use crate::event::{Event, Missing};
 use crate::store::{GroupNum, PeerNum, Store};
 use crate::time::Time;
 
+/// The time in which guesses are counted, in ms.
+const GUESS_MS: u64 = 1_000;
+
+/// How many peers are added at a time that may have a needed message.
+const GUESSES: usize = 16;
+/// How many sources of a needed message are kept that did not offer it.
+const MAX_SOURCES: usize = 64;
+
 /// Everything that is wanted.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
@@ -28,6 +36,12 @@ struct Want {
     /// Who may have it, best first, with their position where they offered it.
     sources: VecDeque<(PeerNum, Option<u64>)>,
     asked: Option<PeerNum>,
+    /// Whose message depends on it, if it is needed: the first of them.
+    origin: Option<PeerNum>,
+    /// It was asked for on a guess.
+    guessed: bool,
+    /// The request stands in a frame.
+    said: bool,
     /// It was asked for by its id, not by a position.
     by_id: bool,
     /// Nobody is asked before.
@@ -35,6 +49,8 @@ struct Want {
     /// How often it came and there was no room for it, and [`Group::moves`](super::state::Group::moves) the last
     /// time.
     no_room: (u32, u64),
+    /// How many times peers were added that may have it.
+    round: usize,
     timer: Option<Time>,
     reported: bool,
 }
@@ -43,6 +59,18 @@ impl Wants {
     /// Whether `peer` is the one that was asked.
     pub(super) fn is_asked(&self, id: &MessageId, peer: PeerNum) -> bool {
         self.map.get(id).is_some_and(|want| want.asked == Some(peer))
+    }
+
+    /// Whether `peer` was asked, and the request stands in a frame.
+    pub(super) fn is_said(&self, id: &MessageId, peer: PeerNum) -> bool {
+        self.map.get(id).is_some_and(|want| want.asked == Some(peer) && want.said)
+    }
+
+    /// Notes whether the request for a message stands in a frame.
+    pub(super) fn set_said(&mut self, id: &MessageId, said: bool) {
+        if let Some(want) = self.map.get_mut(id) {
+            want.said = said;
+        }
     }
 
     pub(super) fn of_group(&self, group: GroupNum) -> Vec<MessageId> {
@@ -76,20 +104,47 @@ impl<S: Store> Engine<S> {
         since: Time,
         not_before: Time,
     ) {
-        let sharing = self.groups.get(&group).map(|g| g.peers.iter().copied().collect::<Vec<_>>());
-        let sharing = sharing.unwrap_or_default().into_iter().filter(|&peer| self.may_serve(peer, group));
-        let sources: Vec<PeerNum> = first.into_iter().chain(sharing).collect();
         let want = self.want_mut(id, group, since, not_before);
         if !want.needed {
             want.needed = true;
             want.since = since;
+            want.origin = first;
         }
-        for peer in sources {
+        if let Some(first) = first
+            && want.sources.len() < MAX_SOURCES
+            && !want.sources.iter().any(|(known, _)| *known == first)
+        {
+            want.sources.push_back((first, None));
+        }
+        if want.round == 0 {
+            self.add_guesses(id);
+        }
+        self.dispatch(id);
+    }
+
+    /// Adds peers that may have a needed message, since they share its group: some at a time.
+    fn add_guesses(&mut self, id: MessageId) {
+        let Some(want) = self.wants.map.get(&id).filter(|want| want.needed) else { return };
+        let (round, group) = (want.round, want.group);
+        let sharing = self.groups.get(&group).into_iter().flat_map(|group| &group.peers).copied();
+        let sharing = sharing.filter(|&peer| self.may_serve(peer, group));
+        let guesses: Vec<PeerNum> = sharing.skip(round.saturating_mul(GUESSES)).take(GUESSES).collect();
+        let Some(want) = self.wants.map.get_mut(&id) else { return };
+        want.round += usize::from(!guesses.is_empty());
+        for peer in guesses {
             if !want.sources.iter().any(|(known, _)| *known == peer) {
                 want.sources.push_back((peer, None));
             }
         }
-        self.dispatch(id);
+    }
+
+    /// Adds peers that may have a needed message when none is left that answers.
+    fn look_further(&mut self, id: MessageId) {
+        let answers = |peer| self.peers.get(&peer).is_some_and(|state| !state.unanswering);
+        let want = self.wants.map.get(&id);
+        if want.is_some_and(|want| !want.sources.iter().any(|&(peer, _)| answers(peer))) {
+            self.add_guesses(id);
+        }
     }
 
     fn want_mut(&mut self, id: MessageId, group: GroupNum, since: Time, not_before: Time) -> &mut Want {
@@ -102,9 +157,13 @@ impl<S: Store> Engine<S> {
                 needed: false,
                 sources: VecDeque::new(),
                 asked: None,
+                origin: None,
+                guessed: false,
+                said: false,
                 by_id: false,
                 not_before,
                 no_room: (0, 0),
+                round: 0,
                 timer: None,
                 reported: false,
             }
@@ -117,6 +176,15 @@ impl<S: Store> Engine<S> {
         let want = self.want_mut(id, group, now, now);
         want.sources.retain(|(known, _)| *known != peer);
         want.sources.push_back((peer, Some(theirs)));
+        let asked = want.asked.filter(|&asked| asked != peer);
+        let unanswering = |peer| self.peers.get(&peer).is_some_and(|state| state.unanswering);
+        if let Some(asked) = asked.filter(|&asked| unanswering(asked) && !unanswering(peer)) {
+            // Whoever was asked for lack of a better source does not count as asked once there is one.
+            self.answered(asked, group, &id);
+            if let Some(want) = self.wants.map.get_mut(&id) {
+                want.asked = None;
+            }
+        }
         self.dispatch(id);
     }
 
@@ -153,16 +221,42 @@ impl<S: Store> Engine<S> {
         let serving: Vec<(PeerNum, Option<u64>)> =
             want.sources.iter().copied().filter(|&(peer, _)| self.may_serve(peer, group)).collect();
         let has_room = |peer| self.peers.get(&peer).is_some_and(|s| s.requested < self.config.max_requests);
-        let Some((peer, theirs)) = serving.iter().copied().find(|&(peer, _)| has_room(peer)) else {
-            for (peer, _) in serving {
-                self.peers.get_mut(&peer).map(|state| state.waiting.insert(id));
+        let answers = |peer| self.peers.get(&peer).is_some_and(|state| !state.unanswering);
+        let origin = want.origin;
+        // A peer may have what it neither offered nor built upon: that is a guess, and whoever makes us look for what
+        // does not exist must not fill everybody else's links with guesses.
+        let is_guess = |peer, theirs: Option<u64>| theirs.is_none() && origin != Some(peer);
+        let may_guess = |peer| self.peers.get(&peer).is_some_and(|s| s.guesses < self.config.max_guesses);
+        let mut open = serving
+            .iter()
+            .copied()
+            .filter(|&(peer, theirs)| has_room(peer) && (!is_guess(peer, theirs) || may_guess(peer)));
+        let first = open.clone().find(|&(peer, _)| answers(peer)).or_else(|| open.next());
+        let Some((peer, theirs)) = first else {
+            for (peer, theirs) in serving {
+                let Some(state) = self.peers.get_mut(&peer) else { continue };
+                if theirs.is_none() && origin != Some(peer) {
+                    state.guess_waiting.insert((origin, id));
+                } else {
+                    state.waiting.insert(id);
+                }
             }
             self.set_want_timer(id, report_at);
             return;
         };
         if let Some(want) = self.wants.map.get_mut(&id) {
             want.asked = Some(peer);
+            want.said = false;
             want.by_id = theirs.is_none();
+            want.guessed = theirs.is_none() && origin != Some(peer);
+            if want.guessed
+                && let Some(state) = self.peers.get_mut(&peer)
+            {
+                state.guesses += 1;
+                if state.guesses == 1 {
+                    self.timers.insert((self.now + GUESS_MS, Timer::Guess(peer)));
+                }
+            }
         }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.requested += 1;
@@ -199,7 +293,10 @@ impl<S: Store> Engine<S> {
         }
         let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
         if let Some(peer) = want.asked {
-            // Whoever did not answer is asked again after everybody else.
+            // Whoever did not answer is asked again after everybody else, whatever it offers.
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.unanswering = true;
+            }
             if let Some(at) = want.sources.iter().position(|(source, _)| *source == peer)
                 && let Some(source) = want.sources.remove(at)
             {
@@ -210,6 +307,7 @@ impl<S: Store> Engine<S> {
             if let Some(want) = self.wants.map.get_mut(&id) {
                 want.asked = None;
             }
+            self.look_further(id);
         }
         self.dispatch(id);
         Ok(())
@@ -222,11 +320,13 @@ impl<S: Store> Engine<S> {
         want.sources.retain(|(source, _)| *source != peer);
         if let Some(state) = self.peers.get_mut(&peer) {
             state.waiting.remove(&id);
+            state.guess_waiting.remove(&(want.origin, id));
         }
         if want.asked == Some(peer) {
             want.asked = None;
             self.answered(peer, group, &id);
         }
+        self.look_further(id);
         self.drop_if_idle(&id);
         self.dispatch(id);
     }
@@ -292,6 +392,38 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// A message has come from a peer: it answers, if it was asked for it.
+    pub(super) fn note_answer(&mut self, id: &MessageId, peer: PeerNum) {
+        let Some(want) = self.wants.map.get(id).filter(|want| want.asked == Some(peer)) else { return };
+        let hit = want.guessed;
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.unanswering = false;
+            if hit {
+                // The timer that was set with the first guess stays: it finds nothing to do.
+                state.guesses = state.guesses.saturating_sub(1).max(1);
+                self.guess(peer);
+            }
+        }
+    }
+
+    /// A second is over: a peer may be asked for more on a guess.
+    pub(super) fn guess_timeout(&mut self, peer: PeerNum) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.guesses = 0;
+            self.guess(peer);
+        }
+    }
+
+    fn guess(&mut self, peer: PeerNum) {
+        while let Some(state) = self.peers.get_mut(&peer)
+            && state.guesses < self.config.max_guesses
+            && state.requested < self.config.max_requests
+            && let Some(next) = state.next_guess()
+        {
+            self.dispatch(next);
+        }
+    }
+
     /// The message has come: nobody is asked any more. Returns who else offered it, with their positions.
     pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, u64)> {
         self.set_want_timer(*id, None);
@@ -303,7 +435,10 @@ impl<S: Store> Engine<S> {
             }
         }
         for (peer, _) in &want.sources {
-            self.peers.get_mut(peer).map(|state| state.waiting.remove(id));
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.waiting.remove(id);
+                state.guess_waiting.remove(&(want.origin, *id));
+            }
         }
         if let Some(peer) = want.asked {
             self.answered(peer, want.group, id);
@@ -373,6 +508,7 @@ impl<S: Store> Engine<S> {
         for id in self.wants.of_group(group) {
             if let Some(want) = self.wants.map.get_mut(&id)
                 && want.needed
+                && want.sources.len() < MAX_SOURCES
                 && !want.sources.iter().any(|(source, _)| *source == peer)
             {
                 want.sources.push_back((peer, None));

@@ -37,6 +37,13 @@ impl MemoryStore {
         }
     }
 
+    /// How many rows were read or written since the store was made, by the store that it is a copy of too: a measure
+    /// of work that is the same on every machine.
+    #[must_use]
+    pub fn touched(&self) -> u64 {
+        self.tables.touched.count()
+    }
+
     /// Whether something was written since the last commit.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
@@ -205,6 +212,7 @@ impl Store for MemoryStore {
     }
 
     fn find(&self, id: &MessageId) -> Result<Option<MessageRow>, StoreError> {
+        self.tables.touched.add();
         self.tables.message_ids.get(id).map_or(Ok(None), |&num| self.row(num))
     }
 

@@ -82,6 +82,7 @@ impl<S: Store> Engine<S> {
                 Item::Request { id, .. } if asked => {
                     let theirs = session.offered.iter().find(|(_, offered)| **offered == id).map(|(&p, _)| p);
                     session.to_request.push_back((id, theirs));
+                    self.wants.set_said(&id, false);
                 }
                 Item::CallBack { positions, .. } => {
                     let open = positions.into_iter().flat_map(|span| span.first..=span.last);

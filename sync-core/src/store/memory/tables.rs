@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId};
@@ -58,11 +59,33 @@ pub(in crate::store) struct Tables {
     pub(in crate::store) heads: BTreeSet<(GroupNum, MessageNum)>,
     pub(in crate::store) edges: BTreeSet<Edge>,
     pub(in crate::store) values: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
+    pub(in crate::store) touched: Touched,
+}
+
+/// Counts rows as they are read and written.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Touched(AtomicU64);
+
+impl Touched {
+    pub(in crate::store) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::store) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Clone for Touched {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.count()))
+    }
 }
 
 impl Tables {
     /// Makes the change and returns its inverse.
     pub(in crate::store) fn apply(&mut self, change: Change) -> Change {
+        self.touched.add();
         match change {
             Change::Install(install) => Change::Install(std::mem::replace(&mut self.install, install)),
             Change::LastNums(nums) => Change::LastNums(std::mem::replace(&mut self.last_nums, nums)),
@@ -157,6 +180,7 @@ impl Tables {
     }
 
     pub(in crate::store) fn message(&self, num: MessageNum) -> Option<&Entry> {
+        self.touched.add();
         self.messages.get(index(num)?)?.as_ref()
     }
 
