@@ -4,6 +4,11 @@
 //! ignored: `cargo test --release -p hedgerow-tests --test adversaries -- --ignored`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod deep;
+mod fair;
 mod flood;
+mod lies;
+mod links;
 mod quota;
 mod support;
+mod wire;
