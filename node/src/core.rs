@@ -10,6 +10,7 @@ pub(crate) mod post;
 mod read;
 pub(crate) mod rows;
 mod status;
+mod takeover;
 pub(crate) mod wires;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,6 +24,7 @@ use self::chats::ChatState;
 use self::contacts::ContactRow;
 pub(crate) use self::post::Session;
 pub(crate) use self::read::LogPage;
+use self::takeover::Takeovers;
 use self::wires::Wires;
 pub(crate) use self::wires::{Admission, Closing, NewWire, WireId};
 use crate::clock::Clock;
@@ -61,6 +63,7 @@ pub(crate) struct Core {
     contacts: BTreeMap<PeerId, ContactRow>,
     chats: BTreeMap<GroupId, ChatState>,
     wires: Wires,
+    takeovers: Takeovers,
     /// Chats with messages that are not indexed yet.
     unindexed: BTreeSet<GroupId>,
     /// Messages that wait for a verdict and are not with the judge.
@@ -87,6 +90,7 @@ impl Core {
             contacts: BTreeMap::new(),
             chats: BTreeMap::new(),
             wires: Wires::default(),
+            takeovers: Takeovers::default(),
             unindexed: BTreeSet::new(),
             unjudged: VecDeque::new(),
             notices: Vec::new(),

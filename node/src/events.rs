@@ -39,6 +39,13 @@ pub enum NodeEvent {
         /// What it said.
         reason: CloseReason,
     },
+    /// Two devices seem to run with the same key. If it is a contact's, its links take each other's place, and we keep
+    /// each for ever longer. If it is our own, a contact ended our link in favour of another one again and again, and we
+    /// dial it ever more rarely.
+    SameKey {
+        /// Whose key it is: a contact, or this device.
+        peer: PeerId,
+    },
     /// A peer broke a rule of the protocol; its link was closed.
     Violation {
         /// The peer.

@@ -2,12 +2,15 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `identity` | the secret seed of the device, 64 hexadecimal digits; readable by its owner alone |
+//! | `identity` | the secret seed of the device, 64 hexadecimal digits |
 //! | `name` | the name that others see; may be missing |
 //! | `store.db` | messages and everything else |
 //! | `lock` | locked by the one process that uses the home; says who that is |
+//!
+//! The folder and all files in it are for their owner alone; if others have access, it is taken from them.
 
 mod lock;
+mod private;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -45,6 +48,11 @@ pub enum HomeError {
         /// Who uses it.
         holder: Holder,
     },
+    /// The folder holds other things already, and others than its owner have access to it.
+    #[error(
+        "others have access to the folder {0}, which is not empty: take it from them (chmod 700), or name another"
+    )]
+    NotPrivate(PathBuf),
     /// The identity file does not hold 64 hexadecimal digits.
     #[error("the identity file {0} is damaged: it must hold 64 hexadecimal digits")]
     BadIdentity(PathBuf),
@@ -126,13 +134,23 @@ impl fmt::Display for Holder {
 /// The folder of one device, locked: no other process uses it until this value is dropped.
 ///
 /// The methods block on the file system; none needs an async runtime.
-#[derive(Debug)]
 pub struct Home {
     path: PathBuf,
     name: Option<String>,
     seed: Zeroizing<[u8; 32]>,
     identity: Identity,
     _lock: Lock,
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The seed is secret.
+        f.debug_struct("Home")
+            .field("path", &self.path)
+            .field("name", &self.name)
+            .field("peer_id", &self.identity.peer_id())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Home {
@@ -142,17 +160,18 @@ impl Home {
         path.as_ref().join(IDENTITY_FILE).exists()
     }
 
-    /// Makes a home with new keys in the folder `path`, which is made as well if need be (with access for its owner
-    /// alone), and opens it. `name` is what others see.
+    /// Makes a home with new keys in the folder `path`, which is made as well if need be, and opens it. The folder and
+    /// its files are for their owner alone. `name` is what others see.
     ///
     /// # Errors
-    /// [`HomeError::Exists`] if there is one; [`HomeError::Locked`] if another process is about to do the same.
+    /// [`HomeError::Exists`] if there is one; [`HomeError::NotPrivate`] if the folder has other content and lets others
+    /// in; [`HomeError::Locked`] if another process is about to do the same.
     pub fn create(path: impl AsRef<Path>, name: Option<&str>, role: Role) -> Result<Self, HomeError> {
         let path = path.as_ref();
         if let Some(name) = name {
             check_name(name)?;
         }
-        make_folder(path)?;
+        private::make_folder(path)?;
         let lock = Lock::take(path, role, Duration::ZERO)?;
         if Self::exists(path) {
             return Err(HomeError::Exists(path.to_owned()));
@@ -243,6 +262,14 @@ impl Home {
         Ok(())
     }
 
+    /// Takes all access to the home and to the files in it from everybody but their owner. Opening a home does this too.
+    ///
+    /// # Errors
+    /// The file system fails, as it does for folders of others.
+    pub fn make_private(path: impl AsRef<Path>) -> Result<(), HomeError> {
+        private::make_private(path.as_ref())
+    }
+
     /// The keys.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -260,6 +287,7 @@ impl Home {
     }
 
     fn load(path: &Path, lock: Lock) -> Result<Self, HomeError> {
+        private::make_private(path)?;
         let file = path.join(IDENTITY_FILE);
         let text = Zeroizing::new(fs::read_to_string(&file).map_err(HomeError::io(&file))?);
         let bytes = HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).map(Zeroizing::new);
@@ -283,22 +311,10 @@ fn read_name(folder: &Path) -> Result<Option<String>, HomeError> {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), HomeError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(HomeError::io(path))
-}
-
 /// Writes a file that is there whole or not at all, even after a power failure, and that its owner alone can read.
 fn write_whole(folder: &Path, name: &str, content: &[u8]) -> Result<(), HomeError> {
     let (target, part) = (folder.join(name), folder.join(format!("{name}.part")));
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&part).map_err(HomeError::io(&part))?;
+    let mut file = private::create(&part).map_err(HomeError::io(&part))?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(HomeError::io(&part))?;
     fs::rename(&part, &target).map_err(HomeError::io(&target))?;
     #[cfg(unix)]

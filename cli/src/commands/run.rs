@@ -12,7 +12,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::events::{Line, Printer};
 use self::ports::Ports;
-use super::init::make_private;
 use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::error::CliError;
@@ -80,7 +79,6 @@ async fn lock(path: &Path) -> Result<Home, CliError> {
 /// Starts the node at the best of the addresses that are not taken.
 async fn start(path: &Path, listen: &[Address]) -> Result<Node, CliError> {
     let mut home = lock(path).await?;
-    make_private(path)?;
     let ports = Ports::new(path, listen);
     let mut choices = ports.choices.iter().peekable();
     loop {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use super::Core;
+use super::takeover::Takeover;
 use crate::error::NodeError;
 use crate::events::NodeEvent;
 use crate::limits::{LINK_QUEUE_BYTES, MAX_LINKS};
@@ -74,7 +75,13 @@ impl Core {
             Some((_, old)) if !takes_over(self.me.peer, peer, old, new.info.initiator) => {
                 return Ok(Admission::Refused(CloseReason::Duplicate));
             }
-            Some((id, _)) => self.drop_wire(id, CloseReason::Duplicate),
+            Some((id, old)) => {
+                // Both dialled by the peer: nothing but the peer's own word says that the old one is dead.
+                if !old && !new.info.initiator && !self.grants_takeover(peer) {
+                    return Ok(Admission::Refused(CloseReason::Duplicate));
+                }
+                self.drop_wire(id, CloseReason::Duplicate);
+            }
             None if self.wires.by_id.len() >= MAX_LINKS => return Ok(Admission::Refused(CloseReason::Busy)),
             None => {}
         }
@@ -93,6 +100,16 @@ impl Core {
         self.wires.by_id.insert(id, Wire { link, info, frames, queued, close, ready: false });
         self.shared.set_linked(peer, true);
         Ok(Admission::Kept)
+    }
+
+    fn grants_takeover(&mut self, peer: PeerId) -> bool {
+        let now = self.now();
+        let takeover = self.takeovers.decide(peer, now);
+        if takeover == Takeover::Suspicious {
+            tracing::warn!(peer = %peer.short(), "links take each other's place: do two devices use this key?");
+            self.notices.push(NodeEvent::SameKey { peer });
+        }
+        takeover != Takeover::Refused
     }
 
     /// Takes a frame from a link.

@@ -59,6 +59,63 @@ fn only_the_owner_can_read_it() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn access_that_others_had_is_taken_from_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    // A folder that was there, with a piece of an identity from an attempt that did not come to its end.
+    fs::create_dir(&path).unwrap();
+    set(&path, 0o755);
+    let part = path.join("identity.part");
+    fs::write(&part, "old").unwrap();
+    set(&part, 0o644);
+    assert!(matches!(Home::create(&path, None, Role::Node), Err(HomeError::NotPrivate(_))));
+    assert_eq!((mode(&path), mode(&part)), (0o755, 0o644), "nothing is changed");
+    fs::remove_file(&part).unwrap();
+    drop(Home::create(&path, Some("a"), Role::Node).unwrap());
+    assert_eq!(mode(&path), 0o700, "an empty one is ours");
+
+    set(&path, 0o777);
+    for file in ["identity", "name", "lock"] {
+        set(&path.join(file), 0o664);
+    }
+    fs::write(path.join("store.db"), "").unwrap();
+    set(&path.join("store.db"), 0o644);
+    // A link is not followed: what it leads to is not of this home.
+    fs::write(folder.path().join("other"), "").unwrap();
+    set(&folder.path().join("other"), 0o644);
+    std::os::unix::fs::symlink(folder.path().join("other"), path.join("link")).unwrap();
+    drop(Home::open(&path, Role::Node, NOW).unwrap());
+    assert_eq!(mode(&path), 0o700);
+    for file in ["identity", "name", "lock", "store.db"] {
+        assert_eq!(mode(&path.join(file)), 0o600, "{file}");
+    }
+    assert_eq!(mode(&folder.path().join("other")), 0o644);
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::create(folder.path(), Some("a"), Role::Node).unwrap();
+    let seed = home.seed();
+    for text in [format!("{home:?}"), format!("{home:#?}")] {
+        assert!(
+            text.contains(&home.peer_id().short()) || text.contains(&home.peer_id().to_string()),
+            "{text}"
+        );
+        let flat: String = text.split_whitespace().collect();
+        let list = seed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        assert!(
+            !flat.contains(&list) && !flat.contains(&HEXLOWER_PERMISSIVE.encode(seed.as_ref())),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn damage_and_bad_names_are_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,12 +4,16 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use hedgerow_proto::PeerId;
-use hedgerow_transports::{Address, LinkError, Redial, RedialConfig, RedialHandle};
+use hedgerow_transports::{Address, CloseReason, LinkError, Redial, RedialConfig, RedialHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::run_link;
+use crate::events::NodeEvent;
 use crate::shared::{Shared, lock};
+
+/// After so many links in a row that a contact ended in favour of another one it is told.
+const REPLACED: u32 = 3;
 
 /// The handle to the task that dials a contact.
 pub(crate) struct Dialler {
@@ -69,6 +73,10 @@ fn seed_of(seed: u64, peer: PeerId) -> u64 {
 
 async fn keep_in_touch(shared: Arc<Shared>, mut redial: Redial, mut linked: watch::Receiver<bool>) {
     loop {
+        if *linked.borrow() {
+            // Not by us, so the peer has links with this very device.
+            redial.met_otherwise();
+        }
         if linked.wait_for(|linked| !*linked).await.is_err() {
             return;
         }
@@ -84,5 +92,10 @@ async fn keep_in_touch(shared: Arc<Shared>, mut redial: Redial, mut linked: watc
         let running = shared.tasks.spawn(run_link(shared.clone(), link, None));
         let why = running.await.unwrap_or(LinkError::Lost);
         redial.ended(&why);
+        // Once may be a link of ours that crossed one of the peer's.
+        if redial.replaced() == REPLACED && why.close_reason() == Some(CloseReason::Duplicate) {
+            tracing::warn!(peer = %redial.peer().short(), "our links are replaced: does another device use our key?");
+            shared.tell(NodeEvent::SameKey { peer: shared.me });
+        }
     }
 }

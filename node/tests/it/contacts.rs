@@ -1,7 +1,7 @@
 //! Contacts and strangers, and how many links there are.
 
-use hedgerow::transports::CloseReason;
-use hedgerow::{MemoryNetwork, Node, NodeError, NodeEvent, PeerTicket};
+use hedgerow::transports::{CloseReason, Transport as _};
+use hedgerow::{Identity, MemoryNetwork, Node, NodeError, NodeEvent, PeerTicket};
 
 use crate::support::{befriend, connected, in_memory, on_disk, quick, soon, texts, until};
 
@@ -127,4 +127,79 @@ async fn names_find_what_they_name() {
         Err(NodeError::DirectChat(_))
     ));
     assert!(ada.create_group("").await.is_err());
+}
+
+#[tokio::test]
+async fn two_devices_with_one_key_do_not_take_a_link_from_each_other_for_ever() {
+    let network = MemoryNetwork::new();
+    let ada = in_memory(&network, "ada").spawn().await.unwrap();
+    let twin = |name: &'static str| in_memory(&network, name).memory_with_key([7; 32]).spawn();
+    let (one, other) = (twin("one").await.unwrap(), twin("other").await.unwrap());
+    let key = one.peer_id();
+    let (mut at_ada, mut at_one, mut at_other) = (ada.events(), one.events(), other.events());
+    // Ada dials nobody: it is the twins who dial.
+    ada.add_peer(&PeerTicket::new(key, None, vec![]).unwrap()).await.unwrap();
+    for twin in [&one, &other] {
+        twin.add_peer(&ada.ticket().unwrap()).await.unwrap();
+    }
+    let told_ada = async {
+        let mut gone = 0;
+        loop {
+            match at_ada.next().await {
+                Some(NodeEvent::SameKey { peer }) => break (peer, gone),
+                Some(NodeEvent::PeerDown { .. }) => gone += 1,
+                _ => {}
+            }
+        }
+    };
+    let (peer, gone) = soon(told_ada).await;
+    assert_eq!(peer, key);
+    assert!(gone <= 8, "the link changed hands {gone} times before");
+    // One of the two learns it as well, and dials ever more rarely.
+    let told_twin = async {
+        loop {
+            let event = tokio::select! {
+                event = at_one.next() => event,
+                event = at_other.next() => event,
+            };
+            if let NodeEvent::SameKey { peer } = event.expect("both are there") {
+                break peer;
+            }
+        }
+    };
+    assert_eq!(soon(told_twin).await, key);
+}
+
+#[tokio::test]
+async fn a_contact_that_makes_a_thousand_links_has_one_and_keeps_out_nobody() {
+    let network = MemoryNetwork::new();
+    let ada = in_memory(&network, "ada").spawn().await.unwrap();
+    let ben = in_memory(&network, "ben").spawn().await.unwrap();
+    let greedy = Identity::from_seed(&[9; 32]);
+    ada.add_peer(&PeerTicket::new(greedy.peer_id(), None, vec![]).unwrap()).await.unwrap();
+    let transport = network.transport(greedy);
+    let mut links = Vec::new();
+    for _ in 0..1_000 {
+        let link = soon(transport.dial(&"mem://ada".parse().unwrap(), ada.peer_id())).await.unwrap();
+        links.push(link.split());
+    }
+    befriend(&ada, &ben).await;
+    until(|| connected(&ben, ada.peer_id())).await;
+    let mut ended = 0;
+    for (_, receiver) in &mut links {
+        // What the engine said comes first.
+        let end = async {
+            loop {
+                if let Err(end) = receiver.recv().await {
+                    break end.close_reason();
+                }
+            }
+        };
+        match tokio::time::timeout(std::time::Duration::from_millis(300), end).await {
+            Ok(Some(CloseReason::Duplicate)) => ended += 1,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => {}
+        }
+    }
+    assert_eq!(ended, 999, "one is kept");
 }

@@ -41,6 +41,11 @@ pub(super) enum Line {
         peer: String,
         reason: String,
     },
+    SameKey {
+        peer_id: String,
+        peer: String,
+        ours: bool,
+    },
     Violation {
         peer_id: String,
         peer: String,
@@ -118,6 +123,10 @@ impl Line {
                 )
             }
             Self::Refused { peer, reason, .. } => format!("{peer} refused our link: {reason}"),
+            Self::SameKey { ours: true, .. } => {
+                "another device seems to use the key of this one: each needs a home of its own".to_owned()
+            }
+            Self::SameKey { peer, .. } => format!("two devices seem to use the key of {peer}"),
             Self::Violation { peer, rule, .. } => format!("the link to {peer} was closed: {rule}"),
             Self::Arrived { name, position, .. } => format!("{name}: message {position}"),
             Self::Forked { group, author, number, .. } => {
@@ -202,6 +211,11 @@ async fn line(node: &Node, event: &NodeEvent) -> Option<Line> {
             peer_id: peer.to_string(),
             peer: called(node, *peer).await,
             reason: reason.to_string(),
+        },
+        NodeEvent::SameKey { peer } => Line::SameKey {
+            peer_id: peer.to_string(),
+            peer: called(node, *peer).await,
+            ours: *peer == node.peer_id(),
         },
         NodeEvent::Violation { peer, rule } => {
             Line::Violation { peer_id: peer.to_string(), peer: called(node, *peer).await, rule: rule.clone() }

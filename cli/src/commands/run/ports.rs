@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use hedgerow::Address;
@@ -44,10 +46,16 @@ impl Ports {
         let mut last = read(home);
         last.extend(self.asked.iter().cloned().zip(listening));
         let written = serde_json::to_vec(&last).map_err(std::io::Error::from);
-        if let Err(error) = written.and_then(|bytes| fs::write(home.join(FILE), bytes)) {
+        if let Err(error) = written.and_then(|bytes| write_private(&home.join(FILE), &bytes)) {
             tracing::warn!(%error, "the ports cannot be noted, the next start may choose others");
         }
     }
+}
+
+/// Writes a file for its owner alone.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
 }
 
 /// What was asked for, and what it became. A file that cannot be read says nothing.
