@@ -197,6 +197,19 @@ pub struct Unavailable {
     pub positions: Vec<Span>,
     /// Messages by id.
     pub ids: Vec<MessageId>,
+    /// What of these the sender delivered and no longer holds. A claim: nothing proves it.
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// A message that the sender says it delivered and no longer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Its id.
+    pub id: MessageId,
+    /// Its effective timestamp, in ms since 1970-01-01 UTC, as it came: not checked yet.
+    pub eff_ms: i64,
+    /// Its height, as it came: not checked yet.
+    pub height: u64,
 }
 
 /// A message that is sent once, never stored, never acknowledged.

@@ -26,7 +26,7 @@ mod spans;
 pub use dialect::{Capabilities, Codec, Dialect, IdScheme};
 pub use frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Offer,
-    OfferItem, Request, Unavailable, Visibility, WireMessage,
+    OfferItem, Request, Tombstone, Unavailable, Visibility, WireMessage,
 };
 pub use ids::{GroupId, IdError, MessageId, PeerId};
 pub use message::{GroupDescriptor, Message, MessageError};

@@ -6,7 +6,7 @@ use prost::Message as _;
 use crate::dialect::{Capabilities, Codec};
 use crate::frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Offer,
-    OfferItem, Request, Unavailable, Visibility, WireMessage,
+    OfferItem, Request, Tombstone, Unavailable, Visibility, WireMessage,
 };
 use crate::ids::MessageId;
 use crate::spans::{self, Span};
@@ -309,6 +309,15 @@ fn unavailable_to_wire(unavailable: &Unavailable) -> Result<v1::Unavailable, Enc
         group: number_of(unavailable.group)?,
         positions: spans_to_wire(&unavailable.positions)?,
         ids: ids_to_wire(&unavailable.ids),
+        tombstones: unavailable
+            .tombstones
+            .iter()
+            .map(|tombstone| v1::Tombstone {
+                id: Bytes::copy_from_slice(tombstone.id.as_bytes()),
+                eff_ms: tombstone.eff_ms,
+                height: tombstone.height,
+            })
+            .collect(),
     })
 }
 
@@ -317,6 +326,18 @@ fn unavailable_from_wire(unavailable: v1::Unavailable) -> Result<Unavailable, De
         group: GroupRef::Number(unavailable.group),
         positions: spans_of("UNAVAILABLE", &unavailable.positions)?,
         ids: ids_from_wire("UNAVAILABLE", &unavailable.ids)?,
+        tombstones: gather(unavailable.tombstones, tombstone_from_wire)?,
+    })
+}
+
+fn tombstone_from_wire(tombstone: v1::Tombstone) -> Result<Tombstone, DecodeError> {
+    let id = tombstone.id[..]
+        .try_into()
+        .map_err(|_| DecodeError::Rule { record: "UNAVAILABLE", rule: "ids have 32 bytes each" })?;
+    Ok(Tombstone {
+        id: MessageId::from_bytes(id),
+        eff_ms: tombstone.eff_ms,
+        height: tombstone.height,
     })
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, Message, MessageId, NativeCodec, Offer, OfferItem, Request, Span, Unavailable, Visibility,
+    Hello, Message, MessageId, NativeCodec, Offer, OfferItem, Request, Span, Tombstone, Unavailable, Visibility,
     WireMessage,
 };
 use serde_json::Value;
@@ -163,6 +163,11 @@ fn frame(v: &Value) -> Frame {
             group: group(u),
             positions: spans(&u["positions"]),
             ids: ids(&u["ids"]),
+            tombstones: list(&u["tombstones"], |t| Tombstone {
+                id: id(&t["id"]),
+                eff_ms: time(&t["eff_ms"]),
+                height: large(&t["height"]),
+            }),
         }),
         ephemerals: records(v, "ephemerals", |e| Ephemeral {
             group: group(e),

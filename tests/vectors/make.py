@@ -66,6 +66,11 @@ def ask(group=1, positions=(), ids=()):
     return {"group": group, "positions": spans(*positions), "ids": list(ids)}
 
 
+def unavailable(group=1, positions=(), ids=(), tombstones=()):
+    claims = [{"id": i, "eff_ms": str(eff_ms), "height": str(height)} for i, eff_ms, height in tombstones]
+    return {"group": group, "positions": spans(*positions), "ids": list(ids), "tombstones": claims}
+
+
 def ephemeral(group=1, time=NOW, body=b"..."):
     return {"group": group, "timestamp_ms": str(time), "body": body.hex()}
 
@@ -137,7 +142,7 @@ EVERYTHING = {
                 batch(message(body=b"asked for"), group=2)],
     "offers": [offer(8, 9, 12), offer(1, group=2)],
     "requests": [ask(positions=[(4, 4)]), ask(2, ids=[name32(1)])],
-    "unavailables": [ask(positions=[(7, 8)], ids=[name32(2)]), ask(2)],
+    "unavailables": [unavailable(positions=[(7, 8)], ids=[name32(2)], tombstones=[(name32(2), NOW, 3)]), unavailable(2)],
     "ephemerals": [ephemeral(), ephemeral(2, body=b"typing")],
 }
 
@@ -183,7 +188,10 @@ def frames():
         ("offer: positions next to each other become one span", {"offers": [offer(1, 2, 3, 7, 9, 10, chain=5)]}),
         ("offer of nothing", {"offers": [offer(group=5)]}),
         ("request: positions and ids", {"requests": [ask(positions=[(2, 4), (9, 9)], ids=[name32(1), name32(0)])]}),
-        ("unavailable: positions and ids", {"unavailables": [ask(positions=[(2, 2)], ids=[name32(1)])]}),
+        ("unavailable: positions and ids", {"unavailables": [unavailable(positions=[(2, 2)], ids=[name32(1)])]}),
+        ("unavailable: what was delivered and is no longer held",
+         {"unavailables": [unavailable(ids=[name32(1), name32(0)], tombstones=[(name32(1), NOW, 7), (name32(0), 0, M64)])]}),
+        ("unavailable: a codec hands on what cannot be", {"unavailables": [unavailable(tombstones=[(name32(4), -1, 0)])]}),
         ("ephemeral", {"ephemerals": [ephemeral(body=b"typing")]}),
         ("ephemeral: a negative timestamp takes ten bytes", {"ephemerals": [ephemeral(time=-1, body=b"")]}),
         ("an empty record of group 0 is still a record", {"acks": [ack(0)]}),
@@ -242,6 +250,8 @@ def bad_frames():
         rows.append((record_name, whole, "ids of 31 bytes", record(field, blob(ids_field, id31))))
         rows.append((record_name, whole, "ids of 33 bytes", record(field, blob(ids_field, id31 + b"\1\1"))))
     rows += [
+        ("UNAVAILABLE", whole, "a tombstone with an id of 31 bytes", record(9, record(4, blob(1, id31)))),
+        ("UNAVAILABLE", whole, "a tombstone without an id", record(9, record(4, uint(3, 1)))),
         ("MESSAGE", whole, "a dependency of 31 bytes", in_batch(record(4, blob(4, id31)))),
         ("MESSAGE", earlier, "a back-reference of 0: to itself", in_batch(record(4, packed(3, [0])))),
         ("MESSAGE", earlier, "a back-reference to position 0", in_batch(record(4, packed(3, [5])))),

@@ -130,12 +130,17 @@ def encode_ask(r):
     return uint(1, r["group"]) + packed(2, span_list(r["positions"])) + blob(3, ids(r["ids"]))
 
 
+def encode_unavailable(u):
+    return encode_ask(u) + b"".join(
+        record(4, blob(1, ids([t["id"]])) + uint(2, t["eff_ms"]) + uint(3, t["height"])) for t in u["tombstones"])
+
+
 def encode_ephemeral(e):
     return uint(1, e["group"]) + uint(2, e["timestamp_ms"]) + blob(3, ids([e["body"]]))
 
 
 RECORDS = ((4, "announces", encode_announce), (5, "acks", encode_ack), (6, "batches", encode_batch),
-           (7, "offers", encode_offer), (8, "requests", encode_ask), (9, "unavailables", encode_ask),
+           (7, "offers", encode_offer), (8, "requests", encode_ask), (9, "unavailables", encode_unavailable),
            (10, "ephemerals", encode_ephemeral))
 
 

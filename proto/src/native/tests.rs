@@ -76,7 +76,11 @@ prop_compose! {
             acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77 }).collect(),
             batches,
             requests: asks.iter().cloned().map(|(positions, ids)| Request { group, positions, ids }).collect(),
-            unavailables: asks.into_iter().map(|(positions, ids)| Unavailable { group, positions, ids }).collect(),
+            unavailables: asks.into_iter().map(|(positions, ids)| {
+                let claim = |&id: &MessageId| Tombstone { id, eff_ms: i64::from(id.as_bytes()[0]) - 9, height: u64::from(id.as_bytes()[1]) << 56 };
+                let tombstones = ids.iter().map(claim).collect();
+                Unavailable { group, positions, ids, tombstones }
+            }).collect(),
             offers: offers.into_iter().map(|(spans, byte)| Offer {
                 group,
                 items: spans.iter().flat_map(|s| s.first..=s.last).take(20)
