@@ -58,6 +58,26 @@ pub struct Config {
     pub max_probe_ms: u64,
     /// How many ephemeral messages wait for one link; the oldest go first.
     pub max_ephemerals: usize,
+    /// What all messages with a body may count for, in bytes: their bodies, and
+    /// [`MESSAGE_WEIGHT`](crate::store::MESSAGE_WEIGHT) for each. `u64::MAX`: no cap. At least 263,168.
+    pub max_store_bytes: u64,
+    /// What the messages of one group may count for, in bytes, if not set for the group
+    /// ([`Engine::set_max_bytes`](crate::Engine::set_max_bytes)). `u64::MAX`: no cap. At least 263,168.
+    pub max_group_bytes: u64,
+    /// What becomes of a dependency that a peer says is held no longer.
+    pub horizon: Horizon,
+    /// How long such a dependency is awaited all the same, in ms from the peer's word on.
+    pub horizon_patience_ms: u64,
+}
+
+/// What becomes of a dependency that was pruned elsewhere before it came here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Horizon {
+    /// It is taken as delivered, with a gap in its place, when no connected peer is left to ask for it.
+    #[default]
+    Accept,
+    /// It is awaited for ever, and with it what depends on it.
+    Never,
 }
 
 impl Default for Config {
@@ -83,6 +103,10 @@ impl Default for Config {
             undelivered_report_ms: 7 * 24 * 3600 * 1000,
             max_probe_ms: 2_000,
             max_ephemerals: 64,
+            max_store_bytes: u64::MAX,
+            max_group_bytes: u64::MAX,
+            horizon: Horizon::Accept,
+            horizon_patience_ms: 60_000,
         }
     }
 }

@@ -7,6 +7,7 @@ mod lossy;
 mod quota;
 mod read;
 mod receive;
+mod retention;
 mod session;
 mod state;
 mod transmit;
@@ -19,12 +20,13 @@ use hedgerow_proto::{GroupId, Message, MessageId, PeerId, Visibility};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::retention::{Ledger, check_cap};
 use self::state::{Group, Link, Peer, PeerGroup};
 use self::wants::Wants;
 use crate::config::Config;
 use crate::error::{EngineError, Rule};
 use crate::event::{Event, Traffic};
-use crate::store::{GroupNum, MessageNum, MessageState, PeerGroupRow, PeerNum, Store, StoreError};
+use crate::store::{AuthorNum, GroupNum, MessageNum, MessageState, PeerGroupRow, PeerNum, Store, StoreError};
 use crate::time::Time;
 
 /// Names a link for as long as it is up; never used again.
@@ -95,6 +97,10 @@ pub struct Engine<S> {
     dirty: bool,
     groups: BTreeMap<GroupNum, Group>,
     group_nums: BTreeMap<GroupId, GroupNum>,
+    /// Numbers of authors that were looked up.
+    authors: BTreeMap<(GroupNum, [u8; 32]), AuthorNum>,
+    /// Who takes how much of the store, while a cap is set.
+    ledger: Option<Ledger>,
     peers: BTreeMap<PeerNum, Peer>,
     peer_nums: BTreeMap<PeerId, PeerNum>,
     last_nums: (u32, u32),
@@ -113,10 +119,14 @@ pub struct Engine<S> {
     changed_pairs: BTreeSet<(PeerNum, GroupNum)>,
     /// Groups with `Delivered` events to give.
     fresh_groups: BTreeSet<GroupNum>,
+    /// Groups with `Pruned` events to give.
+    pruned_groups: BTreeSet<GroupNum>,
     /// Pairs with `PeerHas` events to give.
     grown_pairs: BTreeSet<(PeerNum, GroupNum)>,
     link_queue: VecDeque<LinkId>,
     timers: BTreeSet<(Time, Timer)>,
+    /// When the first of the held messages expires.
+    expiry_at: Option<Time>,
     /// What crossed links that are down.
     traffic: Traffic,
     /// The time of the latest input that carried one.
@@ -141,6 +151,8 @@ enum Timer {
     Guess(PeerNum),
     /// A peer lacks something for too long.
     Behind(PeerNum, GroupNum),
+    /// The time of a message is over.
+    Expiry,
 }
 
 impl<S: Store> Engine<S> {
@@ -148,8 +160,10 @@ impl<S: Store> Engine<S> {
     /// random bytes, or a fixed seed in tests and simulations.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// When the store fails or is damaged, or a cap in the configuration is too small.
     pub fn open(store: S, config: Config, seed: [u8; 32], now: Time) -> Result<Self, EngineError> {
+        check_cap(config.max_store_bytes)?;
+        check_cap(config.max_group_bytes)?;
         let snapshot = store.load()?;
         let mut engine = Self {
             store,
@@ -160,6 +174,8 @@ impl<S: Store> Engine<S> {
             dirty: false,
             groups: BTreeMap::new(),
             group_nums: BTreeMap::new(),
+            authors: BTreeMap::new(),
+            ledger: None,
             peers: BTreeMap::new(),
             peer_nums: BTreeMap::new(),
             last_nums: snapshot.last_nums,
@@ -172,9 +188,11 @@ impl<S: Store> Engine<S> {
             changed_groups: BTreeSet::new(),
             changed_pairs: BTreeSet::new(),
             fresh_groups: BTreeSet::new(),
+            pruned_groups: BTreeSet::new(),
             grown_pairs: BTreeSet::new(),
             link_queue: VecDeque::new(),
             timers: BTreeSet::new(),
+            expiry_at: None,
             traffic: Traffic::default(),
             now,
         };
@@ -260,6 +278,7 @@ impl<S: Store> Engine<S> {
                     self.behind_timeout(peer, group, now);
                     Ok(())
                 }
+                Timer::Expiry => self.expire(),
             };
             self.guard(result)?;
         }
@@ -286,6 +305,12 @@ impl<S: Store> Engine<S> {
                 return Ok(Some(Event::Delivered { group: group.id, first, last: group.head }));
             }
         }
+        while let Some(num) = self.pruned_groups.pop_first() {
+            if let Some(group) = self.groups.get_mut(&num) {
+                let positions = std::mem::take(&mut group.fresh_pruned).spans().collect();
+                return Ok(Some(Event::Pruned { group: group.id, positions }));
+            }
+        }
         while let Some((peer_num, num)) = self.grown_pairs.pop_first() {
             let (Some(peer), Some(group)) = (self.peers.get_mut(&peer_num), self.groups.get(&num)) else {
                 continue;
@@ -308,8 +333,10 @@ impl<S: Store> Engine<S> {
             self.peer_nums.insert(row.id, row.num);
             self.peers.insert(row.num, Peer::new(row.id, row.install));
         }
+        let mut pairs = Vec::with_capacity(snapshot.peer_groups.len());
         for row in snapshot.peer_groups {
-            self.restore_pair(row, now)?;
+            pairs.push((row.peer, row.group));
+            self.restore_pair(row)?;
         }
         for state in [
             MessageState::Wanted,
@@ -318,6 +345,8 @@ impl<S: Store> Engine<S> {
             MessageState::Early,
             MessageState::Invalid,
             MessageState::Pruned,
+            MessageState::Lapsed,
+            MessageState::Gap,
         ] {
             let mut after = MessageNum(0);
             loop {
@@ -329,26 +358,34 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        Ok(())
+        for group in self.groups.values_mut() {
+            group.counts.enter_delivered(group.head);
+        }
+        // What is behind us only now is what a peer may lack.
+        for (peer, group) in pairs {
+            self.note_behind(peer, group, now);
+        }
+        self.open_ledger()?;
+        self.arm_expiry()?;
+        self.expire()?;
+        self.enforce_caps()
     }
 
     fn restore_message(&mut self, row: &crate::store::MessageRow, now: Time) -> Result<(), EngineError> {
-        if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.enter(row.state);
-            group.quota.change(None, Some(row), self.config.max_clock_skew_ms);
-        }
+        self.count_in(row);
         match row.state {
             MessageState::Wanted => {
                 let origin = self.count_wanted(row)?;
                 self.want_dependency(row.id, row.group, origin, now, now);
             }
             MessageState::Early => self.set_early_timer(row),
+            MessageState::Lapsed if row.missing == 0 => self.set_early_timer(row),
             _ => {}
         }
         Ok(())
     }
 
-    fn restore_pair(&mut self, row: PeerGroupRow, now: Time) -> Result<(), EngineError> {
+    fn restore_pair(&mut self, row: PeerGroupRow) -> Result<(), EngineError> {
         let damaged = || StoreError::Corrupt(format!("the positions of {:?} in {:?}", row.peer, row.group));
         let (Some(peer), Some(group)) = (self.peers.get_mut(&row.peer), self.groups.get_mut(&row.group))
         else {
@@ -366,7 +403,6 @@ impl<S: Store> Engine<S> {
             group.peers.insert(row.peer);
         }
         peer.groups.insert(row.group, pair);
-        self.note_behind(row.peer, row.group, now);
         Ok(())
     }
 
@@ -406,10 +442,13 @@ impl<S: Store> Engine<S> {
 
     /// Writes the rows that changed and commits.
     fn write_back(&mut self) -> Result<(), EngineError> {
+        if self.is_over_cap() {
+            self.enforce_caps()?;
+        }
         self.spread_news();
         for num in std::mem::take(&mut self.changed_groups) {
             let Some(group) = self.groups.get_mut(&num) else { continue };
-            self.store.set_head(num, group.head, group.chain)?;
+            self.store.set_head(num, group.head, group.chain, group.counts.body_bytes)?;
             if !group.changed_heads.is_empty() {
                 let changed = std::mem::take(&mut group.changed_heads);
                 let which = |came| changed.iter().filter(move |(_, now)| **now == came).map(|(&num, _)| num);

@@ -31,6 +31,31 @@ pub enum EngineError {
     /// The very same message is there already: give it another body or time. Nothing was changed.
     #[error("message {0} exists already")]
     Exists(MessageId),
+    /// The message does not fit under a cap, and nothing can be pruned for it: what is held was written here and is
+    /// held by no peer yet, or is not delivered yet. Nothing was changed.
+    #[error(
+        "a message of {needed} bytes does not fit under a cap of {cap} bytes, and nothing may be pruned for it"
+    )]
+    NoRoom {
+        /// What the message counts for, in bytes.
+        needed: u64,
+        /// The cap, in bytes: the lower one of the group's and the store's.
+        cap: u64,
+    },
+    /// A cap that is too small for the largest message. Nothing was changed.
+    #[error("a cap is at least {least} bytes, this one is {found}")]
+    CapTooSmall {
+        /// The cap, in bytes.
+        found: u64,
+        /// What it has to be, in bytes.
+        least: u64,
+    },
+    /// The time of a message to be published is over already. Nothing was changed.
+    #[error("the message expires at {expires_ms} ms, which has passed")]
+    Expired {
+        /// When, in ms since 1970-01-01 UTC.
+        expires_ms: i64,
+    },
     /// There are as many groups, peers or links as the engine can number.
     #[error("no more {0} can be numbered")]
     TooMany(&'static str),

@@ -1,7 +1,7 @@
 //! What the engine tells its driver, and what can be asked of it.
 
 use bytes::Bytes;
-use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId, Visibility};
+use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId, Span, Visibility};
 
 use crate::engine::LinkId;
 use crate::order::OrderKey;
@@ -48,6 +48,23 @@ pub enum Event {
         id: MessageId,
         /// Since when.
         since: Time,
+    },
+    /// Bodies of delivered messages are gone, for lack of room or because their time was over. Runs are merged.
+    Pruned {
+        /// The group.
+        group: GroupId,
+        /// The positions of the messages, ascending.
+        positions: Vec<Span>,
+    },
+    /// A dependency that no peer in reach holds any more is taken as delivered, at a peer's word: something is
+    /// missing here in the history of the group. It has a position as any other, and no body.
+    HistoryGap {
+        /// The group.
+        group: GroupId,
+        /// The dependency.
+        id: MessageId,
+        /// Who said that it was delivered and is held no longer.
+        peer: PeerId,
     },
     /// A message that is not stored.
     Ephemeral {
@@ -135,9 +152,9 @@ pub struct Entry {
     pub position: u64,
     /// Its place in the canonical order; meaningful once delivered.
     pub key: OrderKey,
-    /// Where it stands.
+    /// Where it stands: [`MessageState::Pruned`] and [`MessageState::Gap`] say why there is no body.
     pub state: MessageState,
-    /// The author's timestamp, in ms since 1970-01-01 UTC.
+    /// The author's timestamp, in ms since 1970-01-01 UTC; 0 where it is not known ([`MessageState::Gap`]).
     pub timestamp_ms: i64,
     /// What it comes after, ascending.
     pub deps: Vec<MessageId>,
@@ -147,6 +164,8 @@ pub struct Entry {
     pub origin: Option<PeerId>,
     /// When it came.
     pub arrived: Time,
+    /// From when on its body is gone everywhere, in ms since 1970-01-01 UTC; `None`: never.
+    pub expires_ms: Option<i64>,
 }
 
 impl Entry {
@@ -175,9 +194,13 @@ pub struct Status {
     pub peers: Vec<PeerGroupStatus>,
     /// Every link.
     pub links: Vec<LinkStatus>,
+    /// What all messages with a body count for, in bytes.
+    pub bytes: u64,
+    /// What they may count for, in bytes; `u64::MAX`: no cap.
+    pub max_bytes: u64,
 }
 
-/// How a group stands. All are counts of messages.
+/// How a group stands. What is not said to be bytes are counts of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupStatus {
     /// The group.
@@ -196,8 +219,16 @@ pub struct GroupStatus {
     pub missing: u64,
     /// Tombstones of invalid ones.
     pub invalid: u64,
+    /// Delivered, their bodies no longer held.
+    pub pruned: u64,
+    /// Taken as delivered, never held.
+    pub gaps: u64,
     /// Without a successor.
     pub heads: u64,
+    /// What those with their bodies count for, in bytes.
+    pub bytes: u64,
+    /// What they may count for, in bytes; `u64::MAX`: no cap.
+    pub max_bytes: u64,
 }
 
 /// How a peer stands in a group.

@@ -13,7 +13,7 @@ pub mod testing;
 mod time;
 mod verdict;
 
-pub use config::{Config, LinkProfile, PushPolicy};
+pub use config::{Config, Horizon, LinkProfile, PushPolicy};
 pub use engine::{Engine, LinkId};
 pub use error::{EngineError, ReceiveError, Rule, Violation};
 pub use event::{
@@ -24,4 +24,4 @@ pub use order::{OrderKey, chain};
 pub use spanset::SpanSet;
 pub use store::{MemoryStore, Store, StoreError};
 pub use time::Time;
-pub use verdict::{InvalidReason, Verdict};
+pub use verdict::{InvalidReason, MessageFacts, Verdict};

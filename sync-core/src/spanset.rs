@@ -117,6 +117,41 @@ impl SpanSet {
         self.spans.keys().next().copied()
     }
 
+    /// The smallest member from `from` on.
+    #[must_use]
+    pub fn first_from(&self, from: u64) -> Option<u64> {
+        if self.contains(from) {
+            return Some(from);
+        }
+        self.spans.range(from..).next().map(|(&first, _)| first)
+    }
+
+    /// The smallest member that is in `other` too.
+    #[must_use]
+    pub fn first_common(&self, other: &Self) -> Option<u64> {
+        let mut at = self.first()?;
+        loop {
+            let theirs = other.first_from(at)?;
+            if theirs == at {
+                return Some(at);
+            }
+            at = self.first_from(theirs)?;
+        }
+    }
+
+    /// The smallest number from `from` on that is neither in the set nor in `other`.
+    #[must_use]
+    pub fn first_absent_of_both(&self, other: &Self, from: u64) -> u64 {
+        let mut at = from;
+        loop {
+            let next = other.first_absent(self.first_absent(at));
+            if next == at {
+                return at;
+            }
+            at = next;
+        }
+    }
+
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -267,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set(ops in ops()) {
+        fn it_is_a_set(ops in ops(), others in proptest::collection::vec((1_u64..60, 0_u64..10), 0..6)) {
             let mut set = SpanSet::new();
             let mut model = BTreeSet::new();
             for op in ops {
@@ -290,7 +325,12 @@ mod tests {
                 }
                 prop_assert_eq!(set.spans().flat_map(|s| s.first..=s.last).collect::<BTreeSet<_>>(), model.clone());
                 prop_assert!(set.spans().zip(set.spans().skip(1)).all(|(a, b)| a.last + 1 < b.first));
+                let other: SpanSet = others.iter().map(|&(first, n)| Span { first, last: first + n }).collect();
+                let common = model.iter().copied().find(|&n| other.contains(n));
+                prop_assert_eq!(set.first_common(&other), common);
                 for n in 1..75 {
+                    let absent = (n..).find(|m| !model.contains(m) && !other.contains(*m)).unwrap();
+                    prop_assert_eq!(set.first_absent_of_both(&other, n), absent);
                     prop_assert_eq!(set.contains(n), model.contains(&n));
                     prop_assert_eq!(set.first_absent(n), (n..).find(|m| !model.contains(m)).unwrap());
                 }

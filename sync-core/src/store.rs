@@ -28,6 +28,13 @@ pub struct PeerNum(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageNum(pub u64);
 
+/// An author inside one store. Given by the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorNum(pub u32);
+
+/// What a held message counts for beside the bytes of its body, in bytes: its row and what leads to it.
+pub const MESSAGE_WEIGHT: u64 = 128;
+
 /// Why a store could not do what it was asked. After any of these the engine stops until it is opened again
 /// from the store, since it cannot know what was written.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +80,12 @@ pub enum MessageState {
     Invalid = 5,
     /// Tombstone: delivered, its body no longer held.
     Pruned = 6,
+    /// Tombstone that is not delivered yet: valid, its body gone because its time was over before its
+    /// dependencies or its timestamp had come. It becomes [`Pruned`](Self::Pruned) when they have.
+    Lapsed = 7,
+    /// Tombstone: never held here, and taken as delivered, because a peer said that it had been and is no longer
+    /// held. Its place in the canonical order is what the peer said; its dependencies are not known.
+    Gap = 8,
 }
 
 impl MessageState {
@@ -87,6 +100,8 @@ impl MessageState {
             4 => Self::Delivered,
             5 => Self::Invalid,
             6 => Self::Pruned,
+            7 => Self::Lapsed,
+            8 => Self::Gap,
             _ => return None,
         })
     }
@@ -94,7 +109,7 @@ impl MessageState {
     /// Whether it is in the delivery order, with a body or without.
     #[must_use]
     pub const fn is_delivered(self) -> bool {
-        matches!(self, Self::Delivered | Self::Pruned)
+        matches!(self, Self::Delivered | Self::Pruned | Self::Gap)
     }
 
     /// Whether there is a body.
@@ -115,7 +130,8 @@ pub struct MessageRow {
     pub id: MessageId,
     /// Where it stands.
     pub state: MessageState,
-    /// The author's timestamp in ms since 1970-01-01 UTC; 0 for [`MessageState::Wanted`].
+    /// The author's timestamp in ms since 1970-01-01 UTC; 0 for [`MessageState::Wanted`] and
+    /// [`MessageState::Gap`].
     pub timestamp_ms: i64,
     /// Effective timestamp ([`OrderKey`]); set at delivery.
     pub eff_ms: i64,
@@ -135,9 +151,20 @@ pub struct MessageRow {
     pub missing: u32,
     /// Why it is [`MessageState::Invalid`]: [`crate::InvalidReason::code`]; 0 in every other state.
     pub reason: u8,
+    /// Who wrote it, as its group's client named the author; `None` if it named none.
+    pub author: Option<AuthorNum>,
+    /// From when on its body may no longer be held or sent, in ms since 1970-01-01 UTC; `None`: for ever.
+    pub expires_ms: Option<i64>,
 }
 
 impl MessageRow {
+    /// What it counts for against a cap, in bytes: its body and [`MESSAGE_WEIGHT`]; 0 without a body.
+    #[must_use]
+    pub const fn weight(&self) -> u64 {
+        // A conversion that loses nothing; `From` is not const.
+        if self.state.has_body() { self.body_len as u64 + MESSAGE_WEIGHT } else { 0 }
+    }
+
     /// Its canonical key; meaningful once it is delivered.
     #[must_use]
     pub const fn key(&self) -> OrderKey {
@@ -187,6 +214,10 @@ pub struct GroupRow {
     pub head: u64,
     /// The chain value at that position; 0 when empty.
     pub chain: u64,
+    /// How many bytes the bodies of its messages in [`MessageState::Delivered`] have.
+    pub body_bytes: u64,
+    /// What its messages may count for, in bytes; `None`: what the configuration says.
+    pub max_bytes: Option<u64>,
 }
 
 /// A peer's row.
@@ -232,6 +263,17 @@ pub struct Snapshot {
     pub peer_groups: Vec<PeerGroupRow>,
     /// Highest group and peer numbers ever given, 0 for none: numbers of removed ones are not given again.
     pub last_nums: (u32, u32),
+}
+
+/// An author's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorRow {
+    /// Its number.
+    pub num: AuthorNum,
+    /// The group that it writes in.
+    pub group: GroupNum,
+    /// What the group's client calls it.
+    pub key: [u8; 32],
 }
 
 /// A dependency that is waited for, and who waits for it: (parent, child).
@@ -286,13 +328,14 @@ pub trait Store {
     /// When the backend fails.
     fn put_group(&mut self, group: &GroupRow) -> Result<(), StoreError>;
 
-    /// Sets `head` and `chain` of a group that is there: the small write of every batch.
+    /// Sets `head`, `chain` and `body_bytes` of a group that is there: the small write of every batch.
     ///
     /// # Errors
     /// When the backend fails or there is no such group.
-    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64) -> Result<(), StoreError>;
+    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64, body_bytes: u64)
+    -> Result<(), StoreError>;
 
-    /// Removes a group with its messages, edges, heads and peer rows.
+    /// Removes a group with its messages, edges, heads, authors and peer rows.
     ///
     /// # Errors
     /// When the backend fails.
@@ -315,6 +358,24 @@ pub trait Store {
     /// # Errors
     /// When the backend fails.
     fn put_peer_group(&mut self, row: &PeerGroupRow) -> Result<(), StoreError>;
+
+    /// The number of an author in a group, if it has one.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn author_num(&self, group: GroupNum, key: &[u8; 32]) -> Result<Option<AuthorNum>, StoreError>;
+
+    /// Gives an author the number after the highest one there is. Numbers of a removed group may be given again.
+    ///
+    /// # Errors
+    /// When the backend fails, there is no such group, or the author has a number ([`StoreError::Corrupt`]).
+    fn add_author(&mut self, group: GroupNum, key: &[u8; 32]) -> Result<AuthorNum, StoreError>;
+
+    /// The author with this number.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn author(&self, num: AuthorNum) -> Result<Option<AuthorRow>, StoreError>;
 
     /// The message with this id.
     ///
@@ -359,8 +420,9 @@ pub trait Store {
     /// When the backend fails, there is no such row, or it is not wanted.
     fn fill(&mut self, row: &MessageRow, deps: &[MessageNum], body: &Bytes) -> Result<(), StoreError>;
 
-    /// Writes `group`, `state`, `eff_ms`, `height`, `position`, `chain`, `missing` and `reason` of a row. A state
-    /// without a body removes the body; [`MessageState::Invalid`] removes the dependencies too.
+    /// Writes `group`, `state`, `eff_ms`, `height`, `position`, `chain`, `missing`, `reason`, `author` and
+    /// `expires_ms` of a row. A state without a body removes the body; [`MessageState::Invalid`] removes the
+    /// dependencies too.
     ///
     /// # Errors
     /// When the backend fails or there is no such row.
@@ -406,6 +468,13 @@ pub trait Store {
         after: MessageNum,
         limit: usize,
     ) -> Result<Vec<MessageRow>, StoreError>;
+
+    /// Up to `limit` messages with a body that expire at `until_ms` or before, ascending by `expires_ms` and number.
+    /// Costs in proportion to what it returns.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<MessageRow>, StoreError>;
 
     /// Up to `limit` delivered messages of a group in canonical order, from after `after` (from the first or
     /// last one if `None`) in the given direction. Costs in proportion to what it returns.

@@ -138,7 +138,7 @@ impl Net {
             frames: 0,
             delivered: vec![BTreeMap::new(); count],
             events: vec![Vec::new(); count],
-            judge: |_| Verdict::Valid,
+            judge: |_| Verdict::VALID,
             verdict_delay_ms: (0, 0),
             verdicts: BTreeMap::new(),
             congestion: 0.0,

@@ -5,9 +5,30 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The message may be delivered once its dependencies are.
-    Valid,
+    Valid(MessageFacts),
     /// The message, and all that depends on it, is never delivered.
     Invalid,
+}
+
+impl Verdict {
+    /// Valid, and the client has nothing more to say.
+    pub const VALID: Self = Self::Valid(MessageFacts { author: None, expires_ms: None });
+
+    /// Whether the message is valid.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        matches!(self, Self::Valid(_))
+    }
+}
+
+/// What a client says of a valid message besides. It must depend on the message and its group alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct MessageFacts {
+    /// Who wrote it: whatever the client calls its authors by. What an author's messages take of a store is charged
+    /// to it; those without an author are charged to the peer that they came from.
+    pub author: Option<[u8; 32]>,
+    /// From when on no device may hold or send what it says, in ms since 1970-01-01 UTC; `None`: for ever.
+    pub expires_ms: Option<i64>,
 }
 
 /// Why a message became a tombstone.

@@ -144,6 +144,8 @@ fn prepare<S: Store>(store: &mut S) {
             judged: true,
             head: 0,
             chain: 0,
+            body_bytes: 0,
+            max_bytes: None,
         })
         .unwrap();
     store.put_peer(&PeerRow { num: PEER, id: PeerId::from_bytes([1; 32]), install: Some(1) }).unwrap();
@@ -169,12 +171,14 @@ fn row(input: &Input, n: usize, chain: u64) -> MessageRow {
         body_len: input.bodies[n].len().try_into().unwrap(),
         missing: 0,
         reason: 0,
+        author: None,
+        expires_ms: None,
     }
 }
 
 /// As the engine writes what comes in order.
 fn receive<S: Store>(store: &mut S, input: &Input, batch: usize) {
-    let mut value = 0;
+    let (mut value, mut bodies) = (0, 0);
     let mut last = None;
     for start in (0..input.ids.len()).step_by(batch) {
         let head = last;
@@ -188,13 +192,14 @@ fn receive<S: Store>(store: &mut S, input: &Input, batch: usize) {
             value = chain(value, &input.ids[n]);
             last = Some(store.insert(&row(input, n, value), deps, Some(&input.bodies[n])).unwrap());
         }
-        end_batch(store, end as u64, value, head.as_slice(), last.as_slice());
+        bodies += input.bodies[start..end].iter().map(|body| body.len() as u64).sum::<u64>();
+        end_batch(store, (end as u64, value, bodies), head.as_slice(), last.as_slice());
     }
 }
 
 /// As the engine writes what is judged after it was stored; here in the same batch.
 fn receive_and_judge<S: Store>(store: &mut S, input: &Input, batch: usize) {
-    let mut value = 0;
+    let (mut value, mut bodies) = (0, 0);
     let mut last = None;
     for start in (0..input.ids.len()).step_by(batch) {
         let head = last;
@@ -216,12 +221,18 @@ fn receive_and_judge<S: Store>(store: &mut S, input: &Input, batch: usize) {
             value = chain(value, &input.ids[n]);
             store.update(&MessageRow { num: held.num, ..row(input, n, value) }).unwrap();
         }
-        end_batch(store, end as u64, value, head.as_slice(), last.as_slice());
+        bodies += input.bodies[start..end].iter().map(|body| body.len() as u64).sum::<u64>();
+        end_batch(store, (end as u64, value, bodies), head.as_slice(), last.as_slice());
     }
 }
 
-fn end_batch<S: Store>(store: &mut S, head: u64, chain: u64, removed: &[MessageNum], added: &[MessageNum]) {
-    store.set_head(GROUP, head, chain).unwrap();
+fn end_batch<S: Store>(
+    store: &mut S,
+    (head, chain, bodies): (u64, u64, u64),
+    removed: &[MessageNum],
+    added: &[MessageNum],
+) {
+    store.set_head(GROUP, head, chain, bodies).unwrap();
     store.change_heads(GROUP, removed, added).unwrap();
     store
         .put_peer_group(&PeerGroupRow {

@@ -29,6 +29,10 @@ const ORPHANS: &[(&str, &str)] = &[
         "SELECT head.num FROM head LEFT JOIN message USING (num) WHERE message.grp IS NOT head.grp",
     ),
     (
+        "author {} belongs to a group that is not there",
+        "SELECT num FROM author WHERE grp NOT IN (SELECT num FROM grp)",
+    ),
+    (
         "an edge leads from message {}, which is not there",
         "SELECT DISTINCT parent FROM edge WHERE parent NOT IN (SELECT num FROM message)",
     ),

@@ -17,6 +17,10 @@ const DELIVERED: &str = select_message!("WHERE num > ?1 AND +state = 4 ORDER BY 
 const IN_STATE: &str = select_message!(
     "INDEXED BY message_by_state WHERE state = ?3 AND state <> 4 AND num > ?1 ORDER BY num LIMIT ?2"
 );
+const EXPIRING: &str = select_message!(
+    "INDEXED BY message_by_expiry WHERE expires IS NOT NULL AND state BETWEEN 1 AND 4 AND expires <= ?1
+     ORDER BY expires, num LIMIT ?2"
+);
 const FIRST: &str = select_message!(
     "INDEXED BY message_by_key WHERE grp = ?1 AND position > 0 ORDER BY eff, height, id_head, id_tail LIMIT ?2"
 );
@@ -48,6 +52,10 @@ impl SqliteStore {
             MessageState::Delivered => self.select_all(DELIVERED, (after(from), limit(rows))),
             _ => self.select_all(IN_STATE, (after(from), limit(rows), state as u8)),
         }
+    }
+
+    pub(crate) fn expiry_list(&self, until_ms: i64, rows: usize) -> Result<Vec<MessageRow>, StoreError> {
+        self.select_all(EXPIRING, (until_ms, limit(rows)))
     }
 
     pub(crate) fn canonical_page(
@@ -100,6 +108,8 @@ mod tests {
         }
         let by_state = "SEARCH message USING INDEX message_by_state (state=? AND rowid>?)";
         assert_eq!(plan(&store, IN_STATE), by_state);
+        let by_expiry = "SEARCH message USING INDEX message_by_expiry (expires>? AND expires<?)";
+        assert_eq!(plan(&store, EXPIRING), by_expiry);
         for (sql, range) in [
             (FIRST, ""),
             (LAST, ""),

@@ -124,8 +124,8 @@ impl SqliteStore {
         let (lead, delay) = offsets(&row);
         self.execute(
             "INSERT INTO message (num, grp, state, position, eff, lead, height, chain, origin, delay, body_len,
-             missing, reason, id_head, id_tail, deps, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             missing, reason, id_head, id_tail, deps, body, author, expires)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             params![
                 number,
                 row.group.0,
@@ -144,6 +144,8 @@ impl SqliteStore {
                 tail,
                 deps::encode(num, deps),
                 body.filter(|body| body.len() <= INLINE_BODY).map(|body| &body[..]),
+                row.author.map(|author| author.0),
+                row.expires_ms,
             ],
         )?;
         self.put_long_body(number, body)?;
@@ -179,7 +181,7 @@ impl SqliteStore {
         self.execute(
             "UPDATE message SET grp = ?2, state = ?3, position = ?4, eff = ?5, lead = ?6, height = ?7,
              chain = ?8, origin = ?9, delay = ?10, body_len = ?11, missing = ?12, reason = ?13, deps = ?14,
-             body = ?15 WHERE num = ?1",
+             body = ?15, author = ?16, expires = ?17 WHERE num = ?1",
             params![
                 number,
                 row.group.0,
@@ -196,6 +198,8 @@ impl SqliteStore {
                 row.reason,
                 deps::encode(row.num, deps),
                 body.filter(|body| body.len() <= INLINE_BODY).map(|body| &body[..]),
+                row.author.map(|author| author.0),
+                row.expires_ms,
             ],
         )?;
         self.put_long_body(number, body)?;
@@ -215,12 +219,14 @@ impl SqliteStore {
             chain: row.chain,
             missing: row.missing,
             reason: row.reason,
+            author: row.author,
+            expires_ms: row.expires_ms,
             ..old
         };
         self.admit(&row, old.state.has_body(), &[])?;
         self.execute(
             "UPDATE message SET state = ?2, eff = ?3, height = ?4, position = ?5, chain = ?6, missing = ?7,
-             reason = ?8, lead = ?9, grp = ?10 WHERE num = ?1",
+             reason = ?8, lead = ?9, grp = ?10, author = ?11, expires = ?12 WHERE num = ?1",
             params![
                 number,
                 row.state as u8,
@@ -232,6 +238,8 @@ impl SqliteStore {
                 row.reason,
                 offsets(&row).0,
                 row.group.0,
+                row.author.map(|author| author.0),
+                row.expires_ms,
             ],
         )?;
         if row.state == MessageState::Invalid {

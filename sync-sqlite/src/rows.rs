@@ -1,7 +1,7 @@
 //! Message rows out of SQLite.
 
 use hedgerow_proto::MessageId;
-use hedgerow_sync_core::store::{GroupNum, MessageNum, MessageRow, MessageState, PeerNum};
+use hedgerow_sync_core::store::{AuthorNum, GroupNum, MessageNum, MessageRow, MessageState, PeerNum};
 use hedgerow_sync_core::{StoreError, Time};
 use rusqlite::{Params, Row};
 
@@ -14,7 +14,7 @@ macro_rules! select_message {
     ($tail:literal) => {
         concat!(
             "SELECT num, grp, state, position, eff, lead, height, chain, origin, delay, body_len, missing, ",
-            "reason, id_head, id_tail FROM message ",
+            "reason, id_head, id_tail, author, expires FROM message ",
             $tail
         )
     };
@@ -67,6 +67,8 @@ fn read(row: &Row<'_>) -> Result<MessageRow, StoreError> {
         body_len: row.get(10).map_err(store_error)?,
         missing: row.get(11).map_err(store_error)?,
         reason: row.get(12).map_err(store_error)?,
+        author: row.get::<_, Option<u32>>(15).map_err(store_error)?.map(AuthorNum),
+        expires_ms: row.get(16).map_err(store_error)?,
     })
 }
 

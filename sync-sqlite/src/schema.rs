@@ -12,7 +12,7 @@ use crate::error::{backend, store_error};
 pub(crate) const APPLICATION_ID: i64 = 0x4867_726f;
 
 /// A schema that was released is never changed, only followed by another.
-const LADDER: &[&str] = &[include_str!("sql/v1.sql"), include_str!("sql/v2.sql")];
+const LADDER: &[&str] = &[include_str!("sql/v1.sql"), include_str!("sql/v2.sql"), include_str!("sql/v3.sql")];
 
 static MIGRATIONS: LazyLock<Migrations<'static>> =
     LazyLock::new(|| Migrations::from_iter(LADDER.iter().map(|sql| M::up(sql))));

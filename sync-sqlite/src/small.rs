@@ -3,7 +3,8 @@
 use hedgerow_proto::{GroupId, PeerId, Visibility};
 use hedgerow_sync_core::StoreError;
 use hedgerow_sync_core::store::{
-    Edge, GroupNum, GroupRow, KeyValue, MessageNum, PeerGroupRow, PeerNum, PeerRow, Snapshot,
+    AuthorNum, AuthorRow, Edge, GroupNum, GroupRow, KeyValue, MessageNum, PeerGroupRow, PeerNum, PeerRow,
+    Snapshot,
 };
 use rusqlite::{OptionalExtension as _, Params, Row, params};
 
@@ -41,8 +42,8 @@ impl SqliteStore {
         Ok(Snapshot {
             install: install.map(i64::cast_unsigned),
             groups: self.list(
-                "SELECT num, id, scheme, client_id, major_version, descriptor, judged, head, chain
-                 FROM grp ORDER BY num",
+                "SELECT num, id, scheme, client_id, major_version, descriptor, judged, head, chain, body_bytes,
+                 max_bytes FROM grp ORDER BY num",
                 [],
                 read_group,
             )?,
@@ -58,10 +59,10 @@ impl SqliteStore {
 
     pub(crate) fn write_group(&mut self, group: &GroupRow) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO grp (num, id, scheme, client_id, major_version, descriptor, judged, head, chain)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            "INSERT INTO grp (num, id, scheme, client_id, major_version, descriptor, judged, head, chain,
+             body_bytes, max_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (num) DO UPDATE SET id = ?2, scheme = ?3, client_id = ?4, major_version = ?5,
-             descriptor = ?6, judged = ?7, head = ?8, chain = ?9",
+             descriptor = ?6, judged = ?7, head = ?8, chain = ?9, body_bytes = ?10, max_bytes = ?11",
             params![
                 group.num.0,
                 group.id.as_bytes(),
@@ -72,6 +73,8 @@ impl SqliteStore {
                 group.judged,
                 group.head.cast_signed(),
                 group.chain.cast_signed(),
+                group.body_bytes.cast_signed(),
+                group.max_bytes.map(u64::cast_signed),
             ],
         )?;
         self.execute("UPDATE store SET last_group = max(last_group, ?1)", [group.num.0])?;
@@ -79,9 +82,16 @@ impl SqliteStore {
         Ok(())
     }
 
-    pub(crate) fn write_head(&self, group: GroupNum, head: u64, chain: u64) -> Result<(), StoreError> {
-        let sql = "UPDATE grp SET head = ?2, chain = ?3 WHERE num = ?1";
-        match self.execute(sql, (group.0, head.cast_signed(), chain.cast_signed()))? {
+    pub(crate) fn write_head(
+        &self,
+        group: GroupNum,
+        head: u64,
+        chain: u64,
+        body_bytes: u64,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE grp SET head = ?2, chain = ?3, body_bytes = ?4 WHERE num = ?1";
+        let values = (group.0, head.cast_signed(), chain.cast_signed(), body_bytes.cast_signed());
+        match self.execute(sql, values)? {
             0 => Err(absent("group", group.0)),
             _ => Ok(()),
         }
@@ -98,6 +108,7 @@ impl SqliteStore {
             format!("DELETE FROM body WHERE num IN {of_group}"),
             "DELETE FROM message WHERE grp = ?1".to_owned(),
             "DELETE FROM head WHERE grp = ?1".to_owned(),
+            "DELETE FROM author WHERE grp = ?1".to_owned(),
             "DELETE FROM grp WHERE num = ?1".to_owned(),
         ] {
             self.connection.execute(&sql, [group.0]).map_err(store_error)?;
@@ -106,6 +117,39 @@ impl SqliteStore {
         self.groups.remove(&group);
         self.cache.borrow_mut().clear();
         self.read_recent(self.data_version)
+    }
+
+    pub(crate) fn find_author(
+        &self,
+        group: GroupNum,
+        key: &[u8; 32],
+    ) -> Result<Option<AuthorNum>, StoreError> {
+        let sql = "SELECT num FROM author WHERE grp = ?1 AND key = ?2";
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let num = statement.query_row((group.0, key), |row| row.get(0)).optional().map_err(store_error)?;
+        Ok(num.map(AuthorNum))
+    }
+
+    pub(crate) fn insert_author(&self, group: GroupNum, key: &[u8; 32]) -> Result<AuthorNum, StoreError> {
+        if !self.groups.contains(&group) {
+            return Err(absent("group", group.0));
+        }
+        // SQLite takes the number after the highest one.
+        self.execute("INSERT INTO author (grp, key) VALUES (?1, ?2)", (group.0, key))?;
+        let num = self.connection.last_insert_rowid();
+        u32::try_from(num).map(AuthorNum).map_err(|_| corrupt(format!("author number {num}")))
+    }
+
+    pub(crate) fn read_author(&self, num: AuthorNum) -> Result<Option<AuthorRow>, StoreError> {
+        let sql = "SELECT num, grp, key FROM author WHERE num = ?1";
+        let rows = self.list(sql, [num.0], |row| {
+            Ok(AuthorRow {
+                num: AuthorNum(row.get(0).map_err(store_error)?),
+                group: GroupNum(row.get(1).map_err(store_error)?),
+                key: row.get(2).map_err(store_error)?,
+            })
+        })?;
+        Ok(rows.into_iter().next())
     }
 
     pub(crate) fn write_peer(&self, peer: &PeerRow) -> Result<(), StoreError> {
@@ -247,6 +291,8 @@ fn read_group(row: &Row<'_>) -> Result<GroupRow, StoreError> {
         judged: row.get(6).map_err(store_error)?,
         head: unsigned(row, 7)?,
         chain: unsigned(row, 8)?,
+        body_bytes: unsigned(row, 9)?,
+        max_bytes: row.get::<_, Option<i64>>(10).map_err(store_error)?.map(i64::cast_unsigned),
     })
 }
 

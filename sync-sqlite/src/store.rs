@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use hedgerow_proto::MessageId;
 use hedgerow_sync_core::store::{
-    Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow, MessageState,
-    PeerGroupRow, PeerNum, PeerRow, Snapshot,
+    AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
+    MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot,
 };
 use hedgerow_sync_core::{OrderKey, Store, StoreError};
 use rusqlite::Connection;
@@ -140,8 +140,14 @@ impl Store for SqliteStore {
         self.write(|store| store.write_group(group))
     }
 
-    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64) -> Result<(), StoreError> {
-        self.write(|store| store.write_head(group, head, chain))
+    fn set_head(
+        &mut self,
+        group: GroupNum,
+        head: u64,
+        chain: u64,
+        body_bytes: u64,
+    ) -> Result<(), StoreError> {
+        self.write(|store| store.write_head(group, head, chain, body_bytes))
     }
 
     fn remove_group(&mut self, group: GroupNum) -> Result<(), StoreError> {
@@ -158,6 +164,18 @@ impl Store for SqliteStore {
 
     fn put_peer_group(&mut self, row: &PeerGroupRow) -> Result<(), StoreError> {
         self.write(|store| store.write_peer_group(row))
+    }
+
+    fn author_num(&self, group: GroupNum, key: &[u8; 32]) -> Result<Option<AuthorNum>, StoreError> {
+        self.find_author(group, key)
+    }
+
+    fn add_author(&mut self, group: GroupNum, key: &[u8; 32]) -> Result<AuthorNum, StoreError> {
+        self.write(|store| store.insert_author(group, key))
+    }
+
+    fn author(&self, num: AuthorNum) -> Result<Option<AuthorRow>, StoreError> {
+        self.read_author(num)
     }
 
     fn find(&self, id: &MessageId) -> Result<Option<MessageRow>, StoreError> {
@@ -228,6 +246,10 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<MessageRow>, StoreError> {
         self.state_list(state, after, limit)
+    }
+
+    fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        self.expiry_list(until_ms, limit)
     }
 
     fn page(

@@ -25,7 +25,9 @@ impl Named {
     fn hold(&self) -> Hold {
         match self.row.map(|row| row.state) {
             None | Some(MessageState::Wanted) => Hold::Absent,
-            Some(MessageState::Invalid | MessageState::Pruned) => Hold::Tombstone,
+            Some(MessageState::Invalid | MessageState::Pruned | MessageState::Lapsed | MessageState::Gap) => {
+                Hold::Tombstone
+            }
             Some(_) => Hold::Held,
         }
     }

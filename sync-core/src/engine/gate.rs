@@ -15,7 +15,7 @@ use crate::order::{OrderKey, chain};
 use crate::record::Input;
 use crate::store::{GroupNum, MessageNum, MessageRow, MessageState, PeerNum, Store};
 use crate::time::Time;
-use crate::verdict::{InvalidReason, Verdict};
+use crate::verdict::{InvalidReason, MessageFacts, Verdict};
 
 /// What became of a message from a peer.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,8 @@ struct Deps {
     keys: Vec<(i64, u64)>,
     missing: u32,
     invalid: Option<InvalidReason>,
+    /// One of them was taken as delivered in another group at a peer's word, which proves nothing.
+    doubtful: bool,
 }
 
 struct Dep {
@@ -67,7 +69,7 @@ impl<S: Store> Engine<S> {
         }
         match verdict {
             Verdict::Invalid => self.bury(row, InvalidReason::Client),
-            Verdict::Valid => self.admit(row),
+            Verdict::Valid(facts) => self.admit_with(row, facts),
         }
     }
 
@@ -120,9 +122,13 @@ impl<S: Store> Engine<S> {
             (false, false, true) => MessageState::Early,
             (false, false, false) => MessageState::Delivered,
         };
+        let parks = row.missing > 0 || early;
         let unheard = deps.entries.iter().filter(|dep| dep.num.is_none()).count() as u64;
         let load = Load::of(&row, self.config.max_clock_skew_ms).naming(unheard);
-        if !self.has_room_for(origin, group_num, load) {
+        if deps.doubtful
+            || !self.has_room_for(origin, group_num, load)
+            || !self.make_room(&row, parks)?
+        {
             return Ok(Kept::NoRoom);
         }
         let nums = self.place_deps(origin, group_num, &deps)?;
@@ -158,6 +164,7 @@ impl<S: Store> Engine<S> {
         group: GroupNum,
         id: MessageId,
         message: &Message,
+        facts: MessageFacts,
     ) -> Result<(), EngineError> {
         let wanted = match self.store.find(&id)? {
             Some(row) if row.state == MessageState::Wanted => Some(row),
@@ -181,8 +188,19 @@ impl<S: Store> Engine<S> {
             arrived: self.now,
             body_len: u32::try_from(message.body().len()).unwrap_or(u32::MAX),
             num: wanted.map_or(MessageNum(0), |row| row.num),
+            expires_ms: facts.expires_ms,
             ..blank(id, group)
         };
+        if self.is_over(&row) {
+            return Err(EngineError::Expired { expires_ms: facts.expires_ms.unwrap_or_default() });
+        }
+        row.author = facts.author.map(|key| self.author_num(group, &key)).transpose()?;
+        if !self.make_room(&row, false)? {
+            let group_cap = self.groups.get(&group).map_or(u64::MAX, |group| self.cap_of(group));
+            let cap = self.config.max_store_bytes.min(group_cap);
+            return Err(EngineError::NoRoom { needed: row.weight(), cap });
+        }
+        self.note_expiry(row.expires_ms);
         let sources = self.take_want(&id);
         self.give_position(&mut row, &keys);
         self.write_new(&mut row, &nums, message.body(), wanted)?;
@@ -199,6 +217,7 @@ impl<S: Store> Engine<S> {
             match row {
                 None => deps.missing += 1,
                 Some(row) if row.state == MessageState::Wanted => deps.missing += 1,
+                Some(row) if row.state == MessageState::Gap && row.group != group => deps.doubtful = true,
                 Some(row) if row.group != group => deps.invalid = Some(InvalidReason::ForeignDependency),
                 Some(row) if row.state == MessageState::Invalid => {
                     deps.invalid.get_or_insert(InvalidReason::InvalidDependency);
@@ -233,7 +252,7 @@ impl<S: Store> Engine<S> {
                     self.dirty = true;
                     let num = self.store.insert(&blank(dep.id, group), &[], None)?;
                     if let Some(group) = self.groups.get_mut(&group) {
-                        group.counts.enter(MessageState::Wanted);
+                        group.counts.enter(MessageState::Wanted, 0);
                         group.quota.want(num, origin);
                     }
                     num
@@ -256,18 +275,14 @@ impl<S: Store> Engine<S> {
             Some(wanted) => {
                 self.store.fill(row, deps, body)?;
                 if let Some(group) = self.groups.get_mut(&wanted.group) {
-                    group.counts.leave(MessageState::Wanted);
+                    group.counts.leave(MessageState::Wanted, 0);
                     group.quota.unwant(wanted.num);
                 }
                 self.bury_foreign_children(row)?;
             }
             None => row.num = self.store.insert(row, deps, Some(body))?,
         }
-        let skew_ms = self.config.max_clock_skew_ms;
-        if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.enter(row.state);
-            group.quota.change(None, Some(row), skew_ms);
-        }
+        self.count_in(row);
         Ok(())
     }
 
@@ -288,6 +303,14 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// A message was judged valid, by a client that knows more of it.
+    fn admit_with(&mut self, mut row: MessageRow, facts: MessageFacts) -> Result<(), EngineError> {
+        row.author = facts.author.map(|key| self.author_num(row.group, &key)).transpose()?;
+        row.expires_ms = facts.expires_ms;
+        self.note_expiry(row.expires_ms);
+        self.admit(row)
+    }
+
     /// A message was judged valid: on to the next gate.
     fn admit(&mut self, mut row: MessageRow) -> Result<(), EngineError> {
         let state = if row.missing > 0 {
@@ -297,23 +320,26 @@ impl<S: Store> Engine<S> {
         } else {
             return self.deliver(row);
         };
-        self.change_state(&mut row, state)?;
+        let over = self.is_over(&row);
+        self.change_state(&mut row, if over { MessageState::Lapsed } else { state })?;
         if state == MessageState::Early {
             self.set_early_timer(&row);
         }
         Ok(())
     }
 
-    fn change_state(&mut self, row: &mut MessageRow, state: MessageState) -> Result<(), EngineError> {
+    pub(super) fn change_state(
+        &mut self,
+        row: &mut MessageRow,
+        state: MessageState,
+    ) -> Result<(), EngineError> {
+        self.count_out(row);
+        row.state = state;
+        self.count_in(row);
         if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.leave(row.state);
-            group.counts.enter(state);
             group.quota.unwant(row.num);
             group.moves += 1;
         }
-        let before = *row;
-        row.state = state;
-        self.recount(&before, row);
         self.dirty = true;
         // There may be room for what was turned away.
         self.changed_groups.insert(row.group);
@@ -337,7 +363,12 @@ impl<S: Store> Engine<S> {
             }
         }
         self.give_position(row, &keys);
-        self.change_state(row, MessageState::Delivered)?;
+        if row.state == MessageState::Lapsed || self.is_over(row) {
+            self.note_pruned(row.group, row.position);
+            self.change_state(row, MessageState::Pruned)?;
+        } else {
+            self.change_state(row, MessageState::Delivered)?;
+        }
         Ok(deps)
     }
 
@@ -346,6 +377,11 @@ impl<S: Store> Engine<S> {
         let key = OrderKey::of(row.timestamp_ms, row.id, keys.iter().copied());
         row.eff_ms = key.eff_ms;
         row.height = key.height;
+        self.append(row);
+    }
+
+    /// Gives a message the next position of its group.
+    pub(super) fn append(&mut self, row: &mut MessageRow) {
         if let Some(group) = self.groups.get_mut(&row.group) {
             group.head += 1;
             group.moves += 1;
@@ -358,7 +394,7 @@ impl<S: Store> Engine<S> {
 
     /// Heads, peers that have it, and the messages that waited for it. Parents come before children, each once,
     /// without recursion.
-    fn after_delivery(
+    pub(super) fn after_delivery(
         &mut self,
         row: &MessageRow,
         deps: &[MessageNum],
@@ -392,12 +428,13 @@ impl<S: Store> Engine<S> {
         let before = row;
         row.missing = row.missing.saturating_sub(1);
         self.recount(&before, &row);
-        if row.missing > 0 || row.state != MessageState::Waiting {
+        if row.missing > 0 || !matches!(row.state, MessageState::Waiting | MessageState::Lapsed) {
             self.store.update(&row)?;
             return Ok(None);
         }
         if self.is_early(row.timestamp_ms) {
-            self.change_state(&mut row, MessageState::Early)?;
+            let lapsed = row.state == MessageState::Lapsed;
+            self.change_state(&mut row, if lapsed { MessageState::Lapsed } else { MessageState::Early })?;
             self.set_early_timer(&row);
             return Ok(None);
         }
@@ -443,7 +480,7 @@ impl<S: Store> Engine<S> {
                 continue;
             }
             let unawaited = self.drop_edges_of(num)?;
-            if row.state == MessageState::Early {
+            if row.state == MessageState::Early || (row.state == MessageState::Lapsed && row.missing == 0) {
                 self.timers.remove(&(self.early_at(row.timestamp_ms), Timer::Early(num)));
             }
             let before = row;
@@ -454,7 +491,7 @@ impl<S: Store> Engine<S> {
             for dep in unawaited {
                 self.store.remove(dep.num)?;
                 if let Some(group) = self.groups.get_mut(&dep.group) {
-                    group.counts.leave(MessageState::Wanted);
+                    group.counts.leave(MessageState::Wanted, 0);
                     group.quota.unwant(dep.num);
                 }
             }
@@ -513,9 +550,7 @@ impl<S: Store> Engine<S> {
             self.bury(wanted, reason)?;
         } else {
             row.num = self.store.insert(&row, &[], None)?;
-            if let Some(group) = self.groups.get_mut(&row.group) {
-                group.counts.enter(row.state);
-            }
+            self.count_in(&row);
             self.report_buried(&row, reason);
         }
         self.close_offers(row.group, row, sources);
@@ -544,13 +579,18 @@ impl<S: Store> Engine<S> {
     pub(super) fn early_timeout(&mut self, num: MessageNum, now: Time) -> Result<(), EngineError> {
         self.now = now;
         match self.store.row(num)? {
-            Some(row) if row.state == MessageState::Early => self.deliver(row),
+            Some(row)
+                if row.state == MessageState::Early
+                    || (row.state == MessageState::Lapsed && row.missing == 0) =>
+            {
+                self.deliver(row)
+            }
             _ => Ok(()),
         }
     }
 
     /// Looks again at what peers offered, now that it has come: each gets an ACK, and its offer ends.
-    fn close_offers(&mut self, group: GroupNum, row: MessageRow, sources: Vec<(PeerNum, u64)>) {
+    pub(super) fn close_offers(&mut self, group: GroupNum, row: MessageRow, sources: Vec<(PeerNum, u64)>) {
         for (peer, theirs) in sources {
             let named = Named { id: row.id, theirs: Some(theirs), row: Some(row) };
             self.apply(peer, group, &named, Input::Offer);
@@ -576,5 +616,7 @@ fn blank(id: MessageId, group: GroupNum) -> MessageRow {
         body_len: 0,
         missing: 0,
         reason: 0,
+        author: None,
+        expires_ms: None,
     }
 }

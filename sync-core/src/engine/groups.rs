@@ -9,6 +9,7 @@ use super::state::{Counts, Group, Peer};
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::{Event, GroupInfo};
+use crate::spanset::SpanSet;
 use crate::store::{GroupNum, GroupRow, MessageNum, MessageState, PeerNum, PeerRow, Store, StoreError};
 use crate::time::Time;
 
@@ -48,6 +49,8 @@ impl<S: Store> Engine<S> {
             judged,
             head: 0,
             chain: 0,
+            body_bytes: 0,
+            max_bytes: None,
         };
         self.last_nums.0 = num;
         self.dirty = true;
@@ -86,7 +89,11 @@ impl<S: Store> Engine<S> {
                 *named = None;
             }
         }
-        self.groups.remove(&num);
+        if let (Some(group), Some(ledger)) = (self.groups.remove(&num), &mut self.ledger) {
+            ledger.remove_group(num, group.counts.parked_weight);
+        }
+        self.authors.retain(|(of, _), _| *of != num);
+        self.pruned_groups.remove(&num);
         self.group_nums.remove(&group);
         self.changed_groups.remove(&num);
         self.fresh_groups.remove(&num);
@@ -115,7 +122,7 @@ impl<S: Store> Engine<S> {
                         row.group = home;
                         self.store.update(&row)?;
                         if let Some(home) = self.groups.get_mut(&home) {
-                            home.counts.enter(MessageState::Wanted);
+                            home.counts.enter(MessageState::Wanted, 0);
                         }
                         self.count_wanted(&row)?;
                         self.want_dependency(row.id, home, None, self.now, self.now);
@@ -258,8 +265,11 @@ impl<S: Store> Engine<S> {
                 heads,
                 changed_heads: BTreeMap::new(),
                 delivered_from: None,
-                counts: Counts::default(),
+                counts: Counts { body_bytes: row.body_bytes, ..Counts::default() },
                 quota: Quota::default(),
+                max_bytes: row.max_bytes,
+                gone: SpanSet::new(),
+                fresh_pruned: SpanSet::new(),
                 moves: 0,
                 peers: BTreeSet::new(),
             },
@@ -270,9 +280,12 @@ impl<S: Store> Engine<S> {
     /// Keeps track of since when a peer lacks something.
     pub(super) fn note_behind(&mut self, peer: PeerNum, group: GroupNum, now: Time) {
         let report = self.config.undelivered_report_ms;
-        let Some(head) = self.groups.get(&group).map(|g| g.head) else { return };
-        let Some(pair) = self.pair_mut(peer, group) else { return };
-        let behind = pair.visibility == Visibility::Shared && pair.has.first_absent(1) <= head;
+        let Some(group_state) = self.groups.get(&group) else { return };
+        let head = group_state.head;
+        let pair = self.peers.get_mut(&peer).and_then(|peer| peer.groups.get_mut(&group));
+        let Some(pair) = pair else { return };
+        let behind = pair.visibility == Visibility::Shared
+            && pair.has.first_absent_of_both(&group_state.gone, 1) <= head;
         match pair.behind {
             None if behind => {
                 pair.behind = Some((now, false));
@@ -298,7 +311,9 @@ impl<S: Store> Engine<S> {
             && !*reported
         {
             *reported = true;
-            let count = group.head.saturating_sub(pair.has.len());
+            let mut done = pair.has.clone();
+            group.gone.spans().for_each(|span| done.insert_span(span));
+            let count = group.head.saturating_sub(done.len());
             self.events.push_back(Event::Undelivered { peer: id, group: group.id, since: *since, count });
         }
     }
@@ -308,7 +323,7 @@ fn info_of(group: &Group) -> GroupInfo {
     GroupInfo { id: group.id, descriptor: group.descriptor.clone(), judged: group.judged, head: group.head }
 }
 
-fn row_of(group: &Group) -> GroupRow {
+pub(super) fn row_of(group: &Group) -> GroupRow {
     GroupRow {
         num: group.num,
         id: group.id,
@@ -319,5 +334,7 @@ fn row_of(group: &Group) -> GroupRow {
         judged: group.judged,
         head: group.head,
         chain: group.chain,
+        body_bytes: group.counts.body_bytes,
+        max_bytes: group.max_bytes,
     }
 }

@@ -27,13 +27,13 @@ impl Load {
     pub(super) fn of(row: &MessageRow, max_clock_skew_ms: u64) -> Self {
         let unvalidated = row.state == MessageState::Unvalidated;
         let waits = match row.state {
-            MessageState::Waiting | MessageState::Early => true,
+            MessageState::Waiting | MessageState::Early | MessageState::Lapsed => true,
             MessageState::Unvalidated => {
                 row.missing > 0 || row.timestamp_ms > (row.arrived + max_clock_skew_ms).as_timestamp_ms()
             }
             _ => false,
         };
-        let bytes = u64::from(row.body_len);
+        let bytes = if row.state.has_body() { u64::from(row.body_len) } else { 0 };
         let (waits, judged) = (u64::from(waits), u64::from(unvalidated));
         Self([waits, waits * bytes, waits * u64::from(row.missing), judged, judged * bytes, 0])
     }
@@ -158,8 +158,8 @@ impl<S: Store> Engine<S> {
 
     /// Whether any message that comes from a peer can be kept, even if it must wait.
     pub(super) fn has_parking_room(&self, peer: PeerNum, group: GroupNum) -> bool {
-        let judged = self.groups.get(&group).is_some_and(|group| group.judged);
-        self.has_room_for(peer, group, Load::largest(judged))
+        let Some(state) = self.groups.get(&group) else { return false };
+        self.has_room_for(peer, group, Load::largest(state.judged)) && self.has_room_under_caps(state)
     }
 
     /// Counts a dependency that is not held, once its row and who waits for it are in the store. Returns for whom.

@@ -10,6 +10,7 @@ use crate::order::OrderKey;
 use crate::record::InFlight;
 use crate::store::{Direction, KeyValue, MessageRow, Store};
 use crate::time::Time;
+use crate::verdict::MessageFacts;
 
 impl<S: Store> Engine<S> {
     /// Publishes a message of our own in a group; it is delivered at birth. It is durable once
@@ -19,6 +20,20 @@ impl<S: Store> Engine<S> {
     /// When a limit is broken, a dependency is not delivered here, the very same message exists, or the store
     /// fails.
     pub fn publish(&mut self, group: GroupId, draft: Draft, now: Time) -> Result<MessageId, EngineError> {
+        self.publish_with(group, draft, MessageFacts::default(), now)
+    }
+
+    /// The same for a message of which the group's client knows more.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); and when its time is over already, or there is no room for it under a cap.
+    pub fn publish_with(
+        &mut self,
+        group: GroupId,
+        draft: Draft,
+        facts: MessageFacts,
+        now: Time,
+    ) -> Result<MessageId, EngineError> {
         self.usable()?;
         self.now = now;
         let num = self.group_num(group)?;
@@ -28,7 +43,7 @@ impl<S: Store> Engine<S> {
         let message = Message::new(group, timestamp_ms, deps, body)?;
         let scheme = self.groups.get(&num).map(|g| g.scheme).unwrap_or_default();
         let id = scheme.message_id(&message);
-        let result = self.keep_own(num, id, &message);
+        let result = self.keep_own(num, id, &message, facts);
         self.guard(result)?;
         Ok(id)
     }
@@ -160,9 +175,11 @@ impl<S: Store> Engine<S> {
             state: row.state,
             timestamp_ms: row.timestamp_ms,
             deps: deps.into_iter().map(|dep| dep.id).collect(),
-            body,
+            // Not even for the moment until it is pruned.
+            body: body.filter(|_| !self.is_over(row)),
             origin: row.origin.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.id),
             arrived: row.arrived,
+            expires_ms: row.expires_ms,
         })
     }
 
@@ -186,17 +203,21 @@ impl<S: Store> Engine<S> {
             let delivered = group.head;
             GroupStatus {
                 id: group.id,
-                held: delivered - counts.pruned.min(delivered)
+                held: delivered.saturating_sub(counts.pruned + counts.gaps)
                     + counts.waiting
                     + counts.unvalidated
                     + counts.early,
                 delivered,
-                waiting: counts.waiting,
+                waiting: counts.waiting + counts.lapsed,
                 unvalidated: counts.unvalidated,
                 early: counts.early,
                 missing: counts.wanted,
                 invalid: counts.invalid,
+                pruned: counts.pruned,
+                gaps: counts.gaps,
                 heads: group.heads.len() as u64,
+                bytes: counts.weight,
+                max_bytes: self.cap_of(group),
             }
         });
         let groups = groups.collect();
@@ -221,7 +242,7 @@ impl<S: Store> Engine<S> {
                     requested: peer.requested as u64,
                     parked,
                     unvalidated,
-                    settled: pair.has.first_absent(1) > group.head,
+                    settled: pair.has.first_absent_of_both(&group.gone, 1) > group.head,
                 });
             }
         }
@@ -236,7 +257,8 @@ impl<S: Store> Engine<S> {
             })
         });
         let links = links.collect();
-        Status { groups, peers, links }
+        let bytes = self.groups.values().map(|group| group.counts.weight).sum();
+        Status { groups, peers, links, bytes, max_bytes: self.config.max_store_bytes }
     }
 
     /// What crossed all links since the engine was opened.

@@ -133,7 +133,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Counts a record that is ignored.
-    fn refuse(&mut self, id: LinkId) {
+    pub(super) fn refuse(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.refused += 1;
         }
@@ -394,6 +394,9 @@ impl<S: Store> Engine<S> {
 
     fn take_unavailable(&mut self, link_id: LinkId, unavailable: &Unavailable) -> Result<(), EngineError> {
         let Some((peer, group)) = self.group_of(link_id, unavailable.group) else { return Ok(()) };
+        for &tombstone in &unavailable.tombstones {
+            self.take_claim(link_id, peer, group, tombstone)?;
+        }
         let mut refused = Vec::new();
         if let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) {
             let session = &mut pair.session;

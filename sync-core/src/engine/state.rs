@@ -17,7 +17,7 @@ use crate::config::LinkProfile;
 use crate::event::Traffic;
 use crate::record::InFlight;
 use crate::spanset::SpanSet;
-use crate::store::{GroupNum, MessageNum, MessageState, PeerNum};
+use crate::store::{GroupNum, MESSAGE_WEIGHT, MessageNum, MessageState, PeerNum};
 use crate::time::Time;
 
 /// A group.
@@ -37,13 +37,19 @@ pub(super) struct Group {
     pub(super) delivered_from: Option<u64>,
     pub(super) counts: Counts,
     pub(super) quota: Quota,
+    /// What its messages may count for, in bytes, if the configuration does not say it.
+    pub(super) max_bytes: Option<u64>,
+    /// Positions of what is delivered without a body: never sent, and nobody is behind for lack of it.
+    pub(super) gone: SpanSet,
+    /// Those whose bodies went since the last `Pruned` event.
+    pub(super) fresh_pruned: SpanSet,
     /// Grows whenever a message moves on, so that another may find room.
     pub(super) moves: u64,
     /// Peers to whom the group is not invisible.
     pub(super) peers: BTreeSet<PeerNum>,
 }
 
-/// How many messages of a group stand where.
+/// How many messages of a group stand where, and what they weigh.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) wanted: u64,
@@ -52,6 +58,13 @@ pub(super) struct Counts {
     pub(super) early: u64,
     pub(super) invalid: u64,
     pub(super) pruned: u64,
+    pub(super) lapsed: u64,
+    pub(super) gaps: u64,
+    /// The bodies of those that are delivered, in bytes.
+    pub(super) body_bytes: u64,
+    /// What those with a body count for against a cap, in bytes; and of it, those not delivered yet.
+    pub(super) weight: u64,
+    pub(super) parked_weight: u64,
 }
 
 impl Counts {
@@ -63,19 +76,45 @@ impl Counts {
             MessageState::Early => Some(&mut self.early),
             MessageState::Invalid => Some(&mut self.invalid),
             MessageState::Pruned => Some(&mut self.pruned),
+            MessageState::Lapsed => Some(&mut self.lapsed),
+            MessageState::Gap => Some(&mut self.gaps),
             MessageState::Delivered => None,
         }
     }
 
-    pub(super) fn enter(&mut self, state: MessageState) {
+    pub(super) fn enter(&mut self, state: MessageState, body_len: u32) {
         if let Some(count) = self.slot(state) {
             *count += 1;
         }
+        if state.has_body() {
+            let weight = u64::from(body_len) + MESSAGE_WEIGHT;
+            self.weight += weight;
+            if state == MessageState::Delivered {
+                self.body_bytes += u64::from(body_len);
+            } else {
+                self.parked_weight += weight;
+            }
+        }
     }
 
-    pub(super) fn leave(&mut self, state: MessageState) {
+    /// Adds what is in the delivery order with a body, of which only the bytes are known; everything else is in.
+    pub(super) fn enter_delivered(&mut self, head: u64) {
+        let count = head.saturating_sub(self.pruned + self.gaps);
+        self.weight += self.body_bytes + count * MESSAGE_WEIGHT;
+    }
+
+    pub(super) fn leave(&mut self, state: MessageState, body_len: u32) {
         if let Some(count) = self.slot(state) {
             *count = count.saturating_sub(1);
+        }
+        if state.has_body() {
+            let weight = u64::from(body_len) + MESSAGE_WEIGHT;
+            self.weight = self.weight.saturating_sub(weight);
+            if state == MessageState::Delivered {
+                self.body_bytes = self.body_bytes.saturating_sub(u64::from(body_len));
+            } else {
+                self.parked_weight = self.parked_weight.saturating_sub(weight);
+            }
         }
     }
 }
@@ -300,8 +339,11 @@ impl Session {
     }
 
     /// Whether nothing new is to be sent about a position: it is there, under way, or about to be answered.
-    pub(super) fn is_dealt_with(&self, has: &SpanSet, position: u64) -> bool {
-        has.contains(position) || self.in_flight.contains_key(&position) || self.asked.contains(position)
+    pub(super) fn is_dealt_with(&self, has: &SpanSet, gone: &SpanSet, position: u64) -> bool {
+        has.contains(position)
+            || gone.contains(position)
+            || self.in_flight.contains_key(&position)
+            || self.asked.contains(position)
     }
 
     /// The first of what was put off that fits into a record of `room` bytes, with its size.

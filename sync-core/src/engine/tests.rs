@@ -4,6 +4,7 @@ mod faults;
 mod graph;
 mod links;
 mod loss;
+mod retention;
 mod room;
 mod sessions;
 mod swarm;

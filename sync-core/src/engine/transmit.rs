@@ -7,7 +7,7 @@ mod items;
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Announce, Batch, DepRef, Ephemeral, Frame, GroupRef, Hello, MessageId, Offer, OfferItem, Request,
-    Span, Unavailable, Visibility, WireMessage, limits,
+    Span, Tombstone, Unavailable, Visibility, WireMessage, limits,
 };
 
 use super::facts::MAX_OWED;
@@ -27,6 +27,8 @@ pub(super) const RECORD_OVERHEAD: usize = 48;
 const SPAN_SIZE: usize = 20;
 /// What one id takes at most, in bytes, with the room that its position takes.
 pub(super) const ID_SIZE: usize = 32 + SPAN_SIZE;
+/// What one tombstone takes at most, in bytes.
+const TOMBSTONE_SIZE: usize = 60;
 /// How many groups are looked at for one frame.
 const GROUPS_PER_FRAME: usize = 256;
 /// What a group may put into a frame before the next one has its turn, in bytes, at least.
@@ -82,8 +84,11 @@ impl<S: Store> Engine<S> {
         now: Time,
         max_bytes: usize,
     ) -> Result<Option<Bytes>, EngineError> {
-        self.commit()?;
         self.now = now;
+        // What expired since the last input does not go out any more.
+        let result = self.usable().and_then(|()| self.expire());
+        self.guard(result)?;
+        self.commit()?;
         let result = self.make_frame(id, max_bytes);
         self.guard(result)
     }
@@ -269,7 +274,7 @@ impl<S: Store> Engine<S> {
         if can_send {
             for &(group, name) in &turn {
                 self.put_acks(id, peer, group, name, draft);
-                self.put_unavailable(peer, group, name, draft);
+                self.put_unavailable(peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
                 let before = draft.room;
@@ -371,23 +376,65 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    fn put_unavailable(&mut self, peer: PeerNum, group: GroupNum, name: u32, draft: &mut Draft) {
-        let Some(pair) = self.pair_mut(peer, group) else { return };
-        let session = &mut pair.session;
-        if session.unavailable.is_empty() && session.unavailable_ids.is_empty() {
-            return;
+    /// What the peer asked for in vain; of what was delivered here, with its place in the canonical order.
+    fn put_unavailable(
+        &mut self,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
+        let (mut positions, mut ids, mut tombstones) = (crate::SpanSet::new(), Vec::new(), Vec::new());
+        let mut room = draft.room.saturating_sub(RECORD_OVERHEAD);
+        let before = room;
+        while room >= SPAN_SIZE + TOMBSTONE_SIZE
+            && let Some((span, is_gone)) = self.next_unavailable(peer, group)
+        {
+            room -= SPAN_SIZE;
+            positions.insert_span(span);
+            if is_gone && let Some(row) = self.store.at(group, span.first)? {
+                room -= TOMBSTONE_SIZE;
+                tombstones.push(tombstone_of(&row));
+            }
         }
-        let room = draft.room.saturating_sub(RECORD_OVERHEAD);
-        let positions = session.unavailable.take_spans(room / SPAN_SIZE);
-        let room = room - positions.len() * SPAN_SIZE;
-        let count = session.unavailable_ids.len().min(room / ID_SIZE);
-        let ids: Vec<MessageId> = session.unavailable_ids.drain(..count).collect();
+        while room >= ID_SIZE + TOMBSTONE_SIZE
+            && let Some(id) =
+                self.pair_mut(peer, group).and_then(|pair| pair.session.unavailable_ids.pop_front())
+        {
+            room -= ID_SIZE;
+            ids.push(id);
+            let row = self.store.find(&id)?.filter(|row| row.group == group);
+            let shared = self.pair_mut(peer, group).is_some_and(|pair| pair.visibility == Visibility::Shared);
+            if let Some(row) = row.filter(|row| shared && row.state.is_delivered() && !row.state.has_body()) {
+                room -= TOMBSTONE_SIZE;
+                tombstones.push(tombstone_of(&row));
+            }
+        }
         if positions.is_empty() && ids.is_empty() {
-            return;
+            return Ok(());
         }
-        draft.take(RECORD_OVERHEAD + positions.len() * SPAN_SIZE + ids.len() * ID_SIZE);
+        draft.take(RECORD_OVERHEAD + before - room);
+        let positions: Vec<Span> = positions.spans().collect();
         draft.items.push(Item::Unavailable { group, positions: positions.clone(), ids: ids.clone() });
-        draft.frame.unavailables.push(Unavailable { group: GroupRef::Number(name), positions, ids });
+        let group = GroupRef::Number(name);
+        draft.frame.unavailables.push(Unavailable { group, positions, ids, tombstones });
+        Ok(())
+    }
+
+    /// The next of what a peer asked for in vain: a position of what is gone, or a span of others.
+    fn next_unavailable(&mut self, peer: PeerNum, group: GroupNum) -> Option<(Span, bool)> {
+        let gone = &self.groups.get(&group)?.gone;
+        let pair = self.peers.get_mut(&peer)?.groups.get_mut(&group)?;
+        let shared = pair.visibility == Visibility::Shared;
+        let mut span = pair.session.unavailable.spans().next()?;
+        let is_gone = shared && gone.contains(span.first);
+        if is_gone {
+            span.last = span.first;
+        } else if shared && let Some(next) = gone.first_from(span.first).filter(|&next| next <= span.last) {
+            span.last = next - 1;
+        }
+        pair.session.unavailable.remove_span(span);
+        Some((span, is_gone))
     }
 
     /// Messages that the peer asked for.
@@ -731,6 +778,10 @@ impl<S: Store> Engine<S> {
         self.arm_link(id);
         self.wake_link(id);
     }
+}
+
+fn tombstone_of(row: &MessageRow) -> Tombstone {
+    Tombstone { id: row.id, eff_ms: row.eff_ms, height: row.height }
 }
 
 /// What came of putting something into a frame.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hedgerow_proto::{MessageId, Visibility};
 
+use super::retention::Claim;
 use super::state::Session;
 use super::{Engine, Timer};
 use crate::error::EngineError;
@@ -53,6 +54,10 @@ struct Want {
     round: usize,
     timer: Option<Time>,
     reported: bool,
+    /// Who was asked, and did not answer in time.
+    tried: BTreeSet<PeerNum>,
+    /// What the first peer said that delivered it and holds it no longer.
+    claim: Option<Claim>,
 }
 
 impl Wants {
@@ -166,6 +171,8 @@ impl<S: Store> Engine<S> {
                 round: 0,
                 timer: None,
                 reported: false,
+                tried: BTreeSet::new(),
+                claim: None,
             }
         })
     }
@@ -204,6 +211,7 @@ impl<S: Store> Engine<S> {
         let (group, asked, needed) = (want.group, want.asked, want.needed);
         let (not_before, report_at) = (want.not_before, want.since + self.config.missing_report_ms);
         let report_at = (needed && !want.reported).then_some(report_at);
+        let report_at = [report_at, self.horizon_at(want)].into_iter().flatten().min();
         if asked.is_some() {
             return;
         }
@@ -278,11 +286,33 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// A request was not answered in time, a wait is over, or a gap is to be reported.
+    /// When an awaited message may be taken as a gap: a peer said that it is gone, and nobody is left to ask.
+    fn horizon_at(&self, want: &Want) -> Option<Time> {
+        let claim = want.claim.filter(|_| want.needed && self.takes_gaps())?;
+        let is_open = |peer: PeerNum| self.may_serve(peer, want.group) && !want.tried.contains(&peer);
+        let open = want.sources.iter().map(|(peer, _)| *peer).chain(want.asked).any(is_open);
+        (!open).then(|| claim.at + self.config.horizon_patience_ms)
+    }
+
+    /// Notes that a peer delivered an awaited message and holds it no longer; false if another one said otherwise.
+    pub(super) fn note_claim(&mut self, id: &MessageId, group: GroupNum, claim: Claim) -> bool {
+        let Some(want) = self.wants.map.get_mut(id).filter(|want| want.group == group) else { return false };
+        let first = want.claim.get_or_insert(claim);
+        (first.eff_ms, first.height) == (claim.eff_ms, claim.height)
+    }
+
+    /// A request was not answered in time, a wait is over, a gap is to be reported, or to be taken.
     pub(super) fn want_timeout(&mut self, id: MessageId, now: Time) -> Result<(), EngineError> {
         let report_ms = self.config.missing_report_ms;
         let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
         want.timer = None;
+        let Some(want) = self.wants.map.get(&id) else { return Ok(()) };
+        if self.horizon_at(want).is_some_and(|at| at <= now)
+            && let Some(claim) = self.wants.map.get_mut(&id).and_then(|want| want.claim.take())
+        {
+            self.accept_gap(id, claim)?;
+        }
+        let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
         let group_num = want.group;
         if want.needed && !want.reported && now >= want.since + report_ms {
             want.reported = true;
@@ -293,6 +323,7 @@ impl<S: Store> Engine<S> {
         }
         let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
         if let Some(peer) = want.asked {
+            want.tried.insert(peer);
             // Whoever did not answer is asked again after everybody else, whatever it offers.
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.unanswering = true;

@@ -6,12 +6,15 @@ mod groups;
 mod messages;
 mod numset;
 mod report;
+mod retention;
 
 use std::collections::BTreeMap;
 
 use self::numset::NumSet;
 pub use self::report::{CheckReport, Invariant, Problem, Subject};
-use super::{GroupNum, GroupRow, MessageNum, MessageRow, MessageState, Snapshot, Store, StoreError};
+use super::{
+    AuthorNum, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, Snapshot, Store, StoreError,
+};
 
 /// How many rows are read at a time.
 const BATCH: usize = 512;
@@ -34,6 +37,9 @@ pub fn check<S: Store>(store: &S) -> Result<CheckReport, StoreError> {
         parents: NumSet::default(),
         heads: NumSet::default(),
         expected_edges: 0,
+        bytes: BTreeMap::new(),
+        expiring: 0,
+        authors: BTreeMap::new(),
     };
     checker.run(&snapshot)?;
     Ok(checker.report)
@@ -52,6 +58,12 @@ struct Checker<'a, S> {
     heads: NumSet,
     /// How many edges the dependencies of the rows ask for.
     expected_edges: u64,
+    /// What the messages of each group count for, and the bytes of its delivered bodies.
+    bytes: BTreeMap<GroupNum, (u64, u64)>,
+    /// How many messages with a body expire.
+    expiring: u64,
+    /// The group of each author that was looked up.
+    authors: BTreeMap<AuthorNum, Option<GroupNum>>,
 }
 
 impl<S: Store> Checker<'_, S> {
@@ -66,7 +78,10 @@ impl<S: Store> Checker<'_, S> {
         // Only now is it known who has delivered children.
         self.each_message(Self::is_head_as_listed)?;
         self.edges()?;
-        self.state_lists()
+        self.state_lists()?;
+        self.expiry_list()?;
+        self.bytes_held(snapshot);
+        Ok(())
     }
 
     fn each_message(

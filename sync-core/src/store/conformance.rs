@@ -39,14 +39,17 @@ mod samples;
 mod small_rows;
 mod transactions;
 
-pub use self::lists::{edges_and_children, heads_of_groups, lists_by_state, pages_in_canonical_order, scans};
+pub use self::lists::{
+    edges_and_children, heads_of_groups, lists_by_expiry, lists_by_state, pages_in_canonical_order, scans,
+};
 pub use self::messages::{
     bodies_large_and_empty, contents_and_dependencies, lookups, numbers_are_not_reused, removal_of_messages,
     updates, wanted_messages_are_filled, wrong_writes_are_refused,
 };
 pub use self::random::any_sequence_as_the_model;
 pub use self::small_rows::{
-    a_new_store_is_empty, groups_and_their_heads, peers_and_their_groups, removal_of_groups, values_in_spaces,
+    a_new_store_is_empty, authors_of_groups, groups_and_their_heads, peers_and_their_groups,
+    removal_of_groups, values_in_spaces,
 };
 pub use self::transactions::{
     a_crash_undoes_what_is_not_committed, commit_without_writes, read_your_writes, rollback_undoes,
@@ -78,11 +81,13 @@ macro_rules! store_conformance {
             a_crash_undoes_what_is_not_committed,
             a_new_store_is_empty,
             any_sequence_as_the_model,
+            authors_of_groups,
             bodies_large_and_empty,
             commit_without_writes,
             contents_and_dependencies,
             edges_and_children,
             groups_and_their_heads,
+            lists_by_expiry,
             heads_of_groups,
             lists_by_state,
             lookups,

@@ -9,8 +9,8 @@ use hedgerow_proto::MessageId;
 
 use self::tables::{Change, Entry, Tables};
 use super::{
-    Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow, MessageState,
-    PeerGroupRow, PeerNum, PeerRow, Snapshot, Store, StoreError, StoredDep,
+    AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
+    MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, Store, StoreError, StoredDep,
 };
 use crate::order::OrderKey;
 
@@ -152,9 +152,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64) -> Result<(), StoreError> {
+    fn set_head(
+        &mut self,
+        group: GroupNum,
+        head: u64,
+        chain: u64,
+        body_bytes: u64,
+    ) -> Result<(), StoreError> {
         self.group(group)?;
-        self.apply(Change::GroupHead(group, head, chain));
+        self.apply(Change::GroupHead(group, (head, chain, body_bytes)));
         Ok(())
     }
 
@@ -173,6 +179,9 @@ impl Store for MemoryStore {
         let pairs: Vec<_> = self.tables.peer_groups.keys().filter(|key| key.1 == group).copied().collect();
         for pair in pairs {
             self.apply(Change::PeerGroup(pair, None));
+        }
+        for author in self.tables.authors_of(group) {
+            self.apply(Change::Author(author, None));
         }
         self.apply(Change::Group(group, None));
         Ok(())
@@ -209,6 +218,25 @@ impl Store for MemoryStore {
         }
         self.apply(Change::PeerGroup((row.peer, row.group), Some(row.clone())));
         Ok(())
+    }
+
+    fn author_num(&self, group: GroupNum, key: &[u8; 32]) -> Result<Option<AuthorNum>, StoreError> {
+        Ok(self.tables.author_nums.get(&(group, *key)).copied())
+    }
+
+    fn add_author(&mut self, group: GroupNum, key: &[u8; 32]) -> Result<AuthorNum, StoreError> {
+        self.group(group)?;
+        if self.tables.author_nums.contains_key(&(group, *key)) {
+            return corrupt("an author is there already".to_owned());
+        }
+        let last = self.tables.authors.last_key_value().map_or(0, |(num, _)| num.0);
+        let num = AuthorNum(last.saturating_add(1));
+        self.apply(Change::Author(num, Some(AuthorRow { num, group, key: *key })));
+        Ok(num)
+    }
+
+    fn author(&self, num: AuthorNum) -> Result<Option<AuthorRow>, StoreError> {
+        Ok(self.tables.authors.get(&num).copied())
     }
 
     fn find(&self, id: &MessageId) -> Result<Option<MessageRow>, StoreError> {
@@ -281,6 +309,8 @@ impl Store for MemoryStore {
             chain: row.chain,
             missing: row.missing,
             reason: row.reason,
+            author: row.author,
+            expires_ms: row.expires_ms,
             ..old
         };
         self.admit(&row, body.is_some())?;
@@ -334,6 +364,10 @@ impl Store for MemoryStore {
             return Ok(rows.take(limit).copied().collect());
         }
         Ok(self.tables.in_state_after(state, after).take(limit).copied().collect())
+    }
+
+    fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        Ok(self.tables.expiring(until_ms).take(limit).copied().collect())
     }
 
     fn page(

@@ -25,6 +25,8 @@ pub(crate) fn prepare(store: &mut SqliteStore) -> Result<(), StoreError> {
             judged: true,
             head: 0,
             chain: 0,
+            body_bytes: 0,
+            max_bytes: None,
         })?;
         store.put_peer(&PeerRow { num: PeerNum(1), id: PeerId::from_bytes([1; 32]), install: None })?;
     }
@@ -57,7 +59,8 @@ pub(crate) fn write_batch(store: &mut SqliteStore, count: usize, body_len: usize
         tip = Some(MessageRow { num, ..row });
     }
     beside(store, &group, tip.unwrap())?;
-    store.set_head(GROUP, head, value)?;
+    let bodies = group.body_bytes + (count * body_len) as u64;
+    store.set_head(GROUP, head, value, bodies)?;
     let (removed, added) = (first_tip.map(|row| row.num), tip.map(|row| row.num));
     store.change_heads(GROUP, removed.as_slice(), added.as_slice())?;
     let mut has = SpanSet::new();
@@ -133,6 +136,8 @@ fn message(
         body_len: body.len().try_into().unwrap(),
         missing: 0,
         reason: 0,
+        author: None,
+        expires_ms: None,
     };
     (id, row, body)
 }

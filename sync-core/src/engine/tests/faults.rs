@@ -19,7 +19,10 @@ pub(super) const LIAR: [u8; 32] = [99; 32];
 
 impl Liar {
     pub(super) fn new(net: &mut Net, groups: &[GroupId]) -> Self {
-        let me = PeerId::from_bytes(LIAR);
+        Self::named(net, PeerId::from_bytes(LIAR), groups)
+    }
+
+    pub(super) fn named(net: &mut Net, me: PeerId, groups: &[GroupId]) -> Self {
         for &group in groups {
             net.engines[0].set_visibility(me, group, Visibility::Shared).unwrap();
         }
@@ -119,7 +122,7 @@ fn a_gap_is_reported_after_its_time() {
 #[test]
 fn invalid_messages_and_all_that_follows_are_never_delivered_nor_passed_on() {
     let mut net = Net::new(2, 1);
-    net.judge = |m| if m.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::Valid };
+    net.judge = |m| if m.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::VALID };
     let group = net.group("g", true);
     let good = message(group, "good", &[]);
     let bad = message(group, "bad", &[&good]);

@@ -100,8 +100,12 @@ fn a_stale_refusal_does_not_end_a_newer_offer() {
     let offer = Offer { group: GroupRef::Number(1), items: items.collect(), chain: 0 };
     liar.say(&mut net, &Frame { offers: vec![offer], ..Frame::default() }).unwrap();
     // Said before the offer, and late.
-    let late =
-        Unavailable { group: GroupRef::Number(1), positions: vec![Span { first: 1, last: 2 }], ids: vec![] };
+    let late = Unavailable {
+        group: GroupRef::Number(1),
+        positions: vec![Span { first: 1, last: 2 }],
+        ids: vec![],
+        tombstones: vec![],
+    };
     liar.say(&mut net, &Frame { unavailables: vec![late], ..Frame::default() }).unwrap();
     for _ in 0..2 {
         let requests = liar.hear(&mut net).into_iter().flat_map(|frame| frame.requests);

@@ -140,7 +140,7 @@ struct Swarm {
 }
 
 fn judge(message: &Message) -> Verdict {
-    if message.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::Valid }
+    if message.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::VALID }
 }
 
 fn group_name(group: usize) -> String {

@@ -23,34 +23,37 @@ impl<S: Store> Engine<S> {
         peer: PeerNum,
         group: GroupNum,
     ) -> Option<(u64, Option<usize>)> {
-        let head = self.groups.get(&group)?.head;
+        let state = self.groups.get(&group)?;
+        let (head, gone) = (state.head, &state.gone);
         let record_room = self.links.get(&id)?.record_room();
-        let pair = self.pair_mut(peer, group)?;
+        let pair = self.peers.get_mut(&peer)?.groups.get_mut(&group)?;
         let theirs = pair.session.theirs.unwrap_or(Visibility::Invisible);
         if pair.visibility != Visibility::Shared || theirs == Visibility::Invisible {
             return None;
         }
         let PeerGroup { session, has, .. } = pair;
         while let Some(position) = session.again.first()
-            && session.is_dealt_with(has, position)
+            && session.is_dealt_with(has, gone, position)
         {
             session.again.pop_first();
         }
         let large = loop {
             let large = session.first_large(record_room).map(|(position, _)| position);
             match large {
-                Some(position) if session.is_dealt_with(has, position) => {
+                Some(position) if session.is_dealt_with(has, gone, position) => {
                     session.too_large.remove(&position);
                 }
                 _ => break large,
             }
         };
         let fresh = loop {
-            session.next = has.first_absent(session.next.max(1));
+            session.next = has.first_absent_of_both(gone, session.next.max(1));
             if session.next > head {
                 break None;
             }
-            if !session.is_dealt_with(has, session.next) && !session.too_large.contains_key(&session.next) {
+            if !session.is_dealt_with(has, gone, session.next)
+                && !session.too_large.contains_key(&session.next)
+            {
                 break Some(session.next);
             }
             session.next += 1;

@@ -5,7 +5,10 @@ use crate::store::{Edge, MessageNum, MessageRow, MessageState, Store, StoreError
 
 /// Whether a message in this state has edges from its undelivered dependencies.
 pub(super) fn waits(state: MessageState) -> bool {
-    matches!(state, MessageState::Unvalidated | MessageState::Waiting | MessageState::Early)
+    matches!(
+        state,
+        MessageState::Unvalidated | MessageState::Waiting | MessageState::Early | MessageState::Lapsed
+    )
 }
 
 impl<S: Store> Checker<'_, S> {

@@ -30,6 +30,7 @@ impl<S: Store> Checker<'_, S> {
             return Ok(());
         };
         self.body(row, &content);
+        self.retention(row)?;
         self.id(row, &group, &content);
         if row.state == MessageState::Wanted {
             return self.wanted(row, &content);
@@ -110,7 +111,8 @@ impl<S: Store> Checker<'_, S> {
     fn dependencies(&mut self, row: &MessageRow, deps: &[StoredDep]) -> Result<(), StoreError> {
         let subject = Subject::Message(row.num);
         let delivered = row.state.is_delivered();
-        let judged = delivered || matches!(row.state, MessageState::Waiting | MessageState::Early);
+        let judged = delivered
+            || matches!(row.state, MessageState::Waiting | MessageState::Early | MessageState::Lapsed);
         let mut keys = Vec::with_capacity(deps.len());
         let mut undelivered = Vec::new();
         for dep in deps {
@@ -157,6 +159,14 @@ impl<S: Store> Checker<'_, S> {
     }
 
     fn order_key(&mut self, row: &MessageRow, deps: Vec<(i64, u64)>) {
+        if row.state == MessageState::Gap {
+            // Its key is what a peer said: what it depends on is not known.
+            if row.height == 0 || row.eff_ms < 0 {
+                let detail = format!("a gap at {} ms, height {}", row.eff_ms, row.height);
+                self.problem(Subject::Message(row.num), Invariant::OrderKey, detail);
+            }
+            return;
+        }
         let key = OrderKey::of(row.timestamp_ms, row.id, deps);
         if key != row.key() {
             let detail = format!(

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hedgerow_proto::GroupId;
+
 use crate::store::{Edge, GroupNum, MessageNum, MessageState, PeerNum};
 
 /// How many problems a report lists at most.
@@ -27,6 +29,15 @@ pub struct CheckReport {
     pub invalid: u64,
     /// Of these: delivered, their bodies no longer held.
     pub pruned: u64,
+    /// Of these: waiting, their bodies gone because their time was over.
+    pub lapsed: u64,
+    /// Of these: taken as delivered, never held.
+    pub gaps: u64,
+    /// What the messages with a body count for against a cap, in bytes
+    /// ([`MessageRow::weight`](crate::store::MessageRow::weight)).
+    pub bytes: u64,
+    /// The same for each group, by the group's number.
+    pub group_bytes: Vec<(GroupId, u64)>,
     /// Edges from a dependency that is waited for to a message that waits.
     pub edges: u64,
     /// Groups.
@@ -65,6 +76,8 @@ impl CheckReport {
             MessageState::Delivered => self.delivered,
             MessageState::Invalid => self.invalid,
             MessageState::Pruned => self.pruned,
+            MessageState::Lapsed => self.lapsed,
+            MessageState::Gap => self.gaps,
         }
     }
 
@@ -78,6 +91,8 @@ impl CheckReport {
             MessageState::Delivered => &mut self.delivered,
             MessageState::Invalid => &mut self.invalid,
             MessageState::Pruned => &mut self.pruned,
+            MessageState::Lapsed => &mut self.lapsed,
+            MessageState::Gap => &mut self.gaps,
         } += 1;
     }
 }
@@ -86,8 +101,8 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} messages ({} delivered, {} waiting, {} invalid) in {} groups, {} peers: ",
-            self.messages, self.delivered, self.waiting, self.invalid, self.groups, self.peers
+            "{} messages ({} delivered, {} waiting, {} invalid, {} bytes held) in {} groups, {} peers: ",
+            self.messages, self.delivered, self.waiting, self.invalid, self.bytes, self.groups, self.peers
         )?;
         match self.problem_count {
             0 => write!(f, "no problems"),
@@ -221,6 +236,10 @@ invariants! {
     Lookup = 20, "lookups agree";
     /// The storage engine finds its own structures in order.
     Storage = 21, "storage engine";
+    /// A group's row says how many bytes its delivered bodies have.
+    BytesHeld = 22, "bytes held";
+    /// The author of a message is there, in the message's group.
+    Author = 23, "authors";
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ const INVALID: MessageNum = MessageNum(7);
 const PRUNED: MessageNum = MessageNum(8);
 const TIP: MessageNum = MessageNum(9);
 const FOREIGN: MessageNum = MessageNum(10);
+const LAPSED: MessageNum = MessageNum(11);
+const GAP: MessageNum = MessageNum(12);
 
 fn group(num: GroupNum) -> GroupRow {
     let descriptor = GroupDescriptor::new("org.example.check", num.0, vec![]).unwrap();
@@ -37,6 +39,8 @@ fn group(num: GroupNum) -> GroupRow {
         judged: true,
         head: 0,
         chain: 0,
+        body_bytes: 0,
+        max_bytes: None,
     }
 }
 
@@ -76,13 +80,16 @@ fn put(
                 body_len: body.len().try_into().unwrap(),
                 missing: undelivered.len().try_into().unwrap(),
                 reason: u8::from(state == MessageState::Invalid),
+                author: None,
+                expires_ms: None,
             },
             &deps.iter().map(|dep| dep.num).collect::<Vec<_>>(),
             Some(&body),
         )
         .unwrap();
     if delivered {
-        store.set_head(in_group, row.head + 1, chain(row.chain, &id)).unwrap();
+        let bytes = if state == MessageState::Delivered { body.len() as u64 } else { 0 };
+        store.set_head(in_group, row.head + 1, chain(row.chain, &id), row.body_bytes + bytes).unwrap();
         let parents: Vec<_> = deps.iter().map(|dep| dep.num).collect();
         store.change_heads(in_group, &parents, &[num]).unwrap();
     }
@@ -119,6 +126,19 @@ fn sound() -> MemoryStore {
     assert_eq!(put(s, g, MessageState::Pruned, 23, &[TRUNK]), PRUNED);
     assert_eq!(put(s, g, MessageState::Delivered, 24, &[ROOT, TRUNK]), TIP);
     assert_eq!(put(s, OTHER, MessageState::Delivered, 10, &[]), FOREIGN);
+    let s = &mut store;
+    assert_eq!(put(s, g, MessageState::Lapsed, 25, &[TRUNK, WANTED]), LAPSED);
+    let id = MessageId::from_bytes([0xdd; 32]);
+    let group = s.load().unwrap().groups.remove(0);
+    let (position, value) = (group.head + 1, chain(group.chain, &id));
+    let state = MessageState::Gap;
+    let gap = MessageRow { id, state, position, chain: value, eff_ms: 3, height: 99, ..wanted };
+    assert_eq!(s.insert(&gap, &[], None).unwrap(), GAP);
+    s.set_head(g, position, value, group.body_bytes).unwrap();
+    s.change_heads(g, &[], &[GAP]).unwrap();
+    let author = s.add_author(g, &[7; 32]).unwrap();
+    let tip = s.row(TIP).unwrap().unwrap();
+    s.update(&MessageRow { author: Some(author), expires_ms: Some(99), ..tip }).unwrap();
     store.put_peer(&PeerRow { num: PeerNum(1), id: PeerId::from_bytes([1; 32]), install: None }).unwrap();
     let known = |last| SpanSet::from_iter([Span { first: 1, last }]).to_bytes();
     store
@@ -242,7 +262,7 @@ fn breakages() -> Vec<Breakage> {
         (Heads, "one is not there", does(Change::Head(GROUP, MessageNum(77), true))),
         (PeerGroup, "the peer is gone", does(Change::Peer(PeerNum(1), None))),
         (PeerGroup, "the group is not there", with_peer(|row| row.group = GroupNum(7))),
-        (PeerGroup, "`has` is beyond the head", with_peer(|row| row.has = vec![5, 0])),
+        (PeerGroup, "`has` is beyond the head", with_peer(|row| row.has = vec![6, 0])),
         (PeerGroup, "`has` is no set", with_peer(|row| row.has = vec![0])),
         (PeerGroup, "`got` is no set", with_peer(|row| row.got = vec![1])),
         (Numbers, "one is above the last", does(Change::LastNums((1, 1)))),
@@ -270,6 +290,22 @@ fn breakages() -> Vec<Breakage> {
         ),
         (
             Lookup,
+            "what expires is not listed",
+            Box::new(|store| assert!(store.tables().expiries.remove(&(99, TIP)))),
+        ),
+        (
+            Lookup,
+            "what does not expire is listed",
+            Box::new(|store| assert!(store.tables().expiries.insert((99, ROOT)))),
+        ),
+        (BytesHeld, "there are more", with_group(|group| group.body_bytes -= 1)),
+        (BytesHeld, "there are less", with_group(|group| group.body_bytes += 1)),
+        (Author, "it is not there", with(TIP, |e| e.row.author = Some(AuthorNum(7)))),
+        (Author, "it is in another group", with(FOREIGN, |e| e.row.author = Some(AuthorNum(1)))),
+        (Body, "a lapsed one has one", with(LAPSED, |e| e.body = Some("x".into()))),
+        (OrderKey, "a gap has no height", with(GAP, |e| e.row.height = 0)),
+        (
+            Lookup,
             "a state lists another's",
             Box::new(|store| assert!(store.tables().states.insert((MessageState::Early, TIP)))),
         ),
@@ -281,7 +317,7 @@ fn nothing_is_wrong_with_a_sound_store() {
     assert_eq!(check(&MemoryStore::new()).unwrap(), CheckReport::default());
     let report = check(&sound()).unwrap();
     let counts = CheckReport {
-        messages: 10,
+        messages: 12,
         wanted: 1,
         unvalidated: 1,
         waiting: 1,
@@ -289,7 +325,11 @@ fn nothing_is_wrong_with_a_sound_store() {
         delivered: 4,
         invalid: 1,
         pruned: 1,
-        edges: 3,
+        lapsed: 1,
+        gaps: 1,
+        bytes: 967,
+        group_bytes: vec![(group(GROUP).id, 829), (group(OTHER).id, 138)],
+        edges: 4,
         groups: 2,
         peers: 1,
         ..CheckReport::default()
@@ -328,7 +368,7 @@ fn a_large_store_is_read_in_batches() {
     }
     let report = check(&store).unwrap();
     assert!(report.is_clean(), "{report}");
-    assert_eq!((report.messages, report.edges), (10 + 6 * BATCH as u64, 3 + 3 * BATCH as u64));
+    assert_eq!((report.messages, report.edges), (12 + 6 * BATCH as u64, 4 + 3 * BATCH as u64));
     with(last, |e| e.row.height -= 1)(&mut store);
     assert_eq!(check(&store).unwrap().problem_count, 1);
 }

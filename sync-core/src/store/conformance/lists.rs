@@ -166,3 +166,29 @@ pub fn heads_of_groups<H: Harness>() {
     store.change_heads(B, &nums(&[4]), &[]).unwrap();
     assert_eq!((store.heads(A).unwrap(), store.heads(B).unwrap()), (nums(&[2, 3]), vec![]));
 }
+
+/// What expires: soonest first, only what has a body, as rows change.
+pub fn lists_by_expiry<H: Harness>() {
+    let mut harness = with_groups::<H>();
+    let store = harness.store();
+    let expires = |expires_ms: i64, row: MessageRow| MessageRow { expires_ms: Some(expires_ms), ..row };
+    let late = insert(store, expires(i64::MAX, delivered(A, 1, 1)), &[]);
+    let soon = insert(store, expires(5, message(B, 2, MessageState::Waiting)), &[]);
+    let also = insert(store, expires(5, message(A, 3, MessageState::Early)), &[]);
+    insert(store, delivered(A, 4, 2), &[]);
+    insert(store, expires(1, MessageRow { state: MessageState::Pruned, ..delivered(A, 5, 3) }), &[]);
+    let never = insert(store, message(A, 6, MessageState::Unvalidated), &[]);
+    store.commit().unwrap();
+    harness.crash();
+    let store = harness.store();
+    assert_eq!(store.expiring(i64::MAX, 9).unwrap(), [soon, also, late]);
+    assert_eq!(store.expiring(i64::MAX, 2).unwrap(), [soon, also]);
+    assert_eq!(store.expiring(5, 9).unwrap(), [soon, also]);
+    assert_eq!(store.expiring(4, 9).unwrap(), []);
+    store.update(&MessageRow { state: MessageState::Lapsed, ..soon }).unwrap();
+    let now = expires(-1, MessageRow { state: MessageState::Waiting, ..never });
+    store.update(&now).unwrap();
+    assert_eq!(store.expiring(i64::MAX, 9).unwrap(), [now, also, late]);
+    store.remove_group(A).unwrap();
+    assert_eq!(store.expiring(i64::MAX, 9).unwrap(), []);
+}

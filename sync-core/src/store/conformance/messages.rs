@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Harness;
 use super::samples::{A, B, delivered, group, id, insert, message, peer_group, with_groups};
-use crate::store::{Content, MessageNum, MessageRow, MessageState, Store, StoreError, StoredDep};
+use crate::store::{AuthorNum, Content, MessageNum, MessageRow, MessageState, Store, StoreError, StoredDep};
 
 /// A message is found by id, number and position, with every field as it was written.
 pub fn lookups<H: Harness>() {
@@ -128,7 +128,14 @@ pub fn updates<H: Harness>() {
     let store = harness.store();
     let parent = insert(store, delivered(A, 1, 1), &[]);
     let row = insert(store, message(A, 2, MessageState::Unvalidated), &[parent.num]);
-    let other = MessageRow { num: row.num, arrived: crate::Time(1), body_len: 0, ..delivered(B, 3, 2) };
+    let other = MessageRow {
+        num: row.num,
+        arrived: crate::Time(1),
+        body_len: 0,
+        author: Some(AuthorNum(u32::MAX)),
+        expires_ms: Some(i64::MIN),
+        ..delivered(B, 3, 2)
+    };
     store.update(&other).unwrap();
     let updated = MessageRow {
         group: B,
@@ -138,6 +145,8 @@ pub fn updates<H: Harness>() {
         position: other.position,
         chain: other.chain,
         missing: other.missing,
+        author: other.author,
+        expires_ms: other.expires_ms,
         ..row
     };
     assert_eq!(store.find(&row.id).unwrap(), Some(updated));

@@ -5,8 +5,8 @@ use hedgerow_proto::MessageId;
 
 use crate::order::OrderKey;
 use crate::store::{
-    Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow, MessageState,
-    PeerGroupRow, PeerNum, PeerRow, Snapshot, Store, StoreError, StoredDep,
+    AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
+    MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, Store, StoreError, StoredDep,
 };
 
 #[derive(Clone, Default)]
@@ -17,6 +17,7 @@ struct Everything {
     edges: Vec<Edge>,
     heads: Vec<(GroupNum, MessageNum)>,
     values: Vec<(String, KeyValue)>,
+    authors: Vec<AuthorRow>,
 }
 
 /// A store that is right because it is simple.
@@ -107,12 +108,28 @@ impl Store for NaiveStore {
         Ok(())
     }
 
-    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64) -> Result<(), StoreError> {
+    fn set_head(&mut self, group: GroupNum, head: u64, chain: u64, bytes: u64) -> Result<(), StoreError> {
         let row = self.now.small.groups.iter_mut().find(|row| row.num == group);
         row.map_or(no(), |row| {
-            (row.head, row.chain) = (head, chain);
+            (row.head, row.chain, row.body_bytes) = (head, chain, bytes);
             Ok(())
         })
+    }
+
+    fn author_num(&self, group: GroupNum, key: &[u8; 32]) -> Result<Option<AuthorNum>, StoreError> {
+        let found = self.now.authors.iter().find(|row| (row.group, row.key) == (group, *key));
+        Ok(found.map(|row| row.num))
+    }
+
+    fn add_author(&mut self, group: GroupNum, key: &[u8; 32]) -> Result<AuthorNum, StoreError> {
+        must(self.has_group(group) && self.author_num(group, key)?.is_none())?;
+        let num = AuthorNum(1 + self.now.authors.iter().map(|row| row.num.0).max().unwrap_or(0));
+        self.now.authors.push(AuthorRow { num, group, key: *key });
+        Ok(num)
+    }
+
+    fn author(&self, num: AuthorNum) -> Result<Option<AuthorRow>, StoreError> {
+        Ok(self.now.authors.iter().find(|row| row.num == num).copied())
     }
 
     fn remove_group(&mut self, group: GroupNum) -> Result<(), StoreError> {
@@ -123,6 +140,7 @@ impl Store for NaiveStore {
         self.now.heads.retain(|head| head.0 != group);
         self.now.small.peer_groups.retain(|row| row.group != group);
         self.now.small.groups.retain(|row| row.num != group);
+        self.now.authors.retain(|row| row.group != group);
         Ok(())
     }
 
@@ -199,8 +217,9 @@ impl Store for NaiveStore {
         else {
             return no();
         };
-        let MessageRow { group, state, eff_ms, height, position, chain, missing, reason, .. } = *row;
-        let row = MessageRow { group, state, eff_ms, height, position, chain, missing, reason, ..old };
+        let MessageRow { num, id, timestamp_ms, origin, arrived, body_len, .. } = old;
+        let row = MessageRow { num, id, timestamp_ms, origin, arrived, body_len, ..*row };
+        let state = row.state;
         // The dependencies stay, whatever became of them; but those of what is invalid go.
         let deps = if state == MessageState::Invalid { Vec::new() } else { deps };
         self.write(&row, &[], body)?;
@@ -252,6 +271,14 @@ impl Store for NaiveStore {
         limit: usize,
     ) -> Result<Vec<MessageRow>, StoreError> {
         Ok(self.rows(|row| row.state == state && row.num > after, limit))
+    }
+
+    fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        let expires = |row: &MessageRow| row.expires_ms.filter(|_| row.state.has_body());
+        let mut rows = self.rows(|row| expires(row).is_some_and(|at| at <= until_ms), usize::MAX);
+        rows.sort_by_key(|row| (expires(row), row.num));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     fn page(

@@ -11,8 +11,8 @@ use super::naive::NaiveStore;
 use super::samples::{group, message, peer, peer_group};
 use crate::order::OrderKey;
 use crate::store::{
-    Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow, MessageState,
-    PeerGroupRow, PeerNum, Snapshot, Store, StoreError,
+    AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
+    MessageState, PeerGroupRow, PeerNum, Snapshot, Store, StoreError,
 };
 
 /// Operations on a handful of groups, peers and messages, so that they meet.
@@ -32,6 +32,7 @@ enum Op {
     RemoveEdge(u64, u64),
     ChangeHeads(u32, Vec<u64>, Vec<u64>),
     SetValue(u8, Option<u8>),
+    AddAuthor(u32, u8),
     Commit,
     Rollback,
     Crash,
@@ -46,20 +47,24 @@ struct Row {
     eff: i64,
     height: u64,
     position: u64,
+    author: Option<u32>,
+    expires: Option<i64>,
 }
 
 const MESSAGES: std::ops::Range<u64> = 1..16;
 
 fn op() -> impl Strategy<Value = Op> {
-    let row = (1_u32..4, 0_u8..40, 0_u8..7, 0_i64..3, 0_u64..3, 0_u64..9)
+    let row = (1_u32..4, 0_u8..40, 0_u8..9, 0_i64..3, 0_u64..3, 0_u64..9, 0_u32..3, -2_i64..4)
         // Taken positions are tried now and then.
-        .prop_map(|(group, id, state, eff, height, position)| Row {
+        .prop_map(|(group, id, state, eff, height, position, author, expires)| Row {
             group,
             id,
             state,
             eff,
             height,
             position: if position < 8 { 0 } else { 1 + eff.unsigned_abs() },
+            author: (author > 0).then_some(author),
+            expires: (expires >= 0).then_some(expires),
         });
     let body = prop_oneof![0_usize..10, 1_020_usize..1_030, Just(5_000_usize)];
     let deps = vec(MESSAGES, 0..4);
@@ -79,6 +84,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (MESSAGES, MESSAGES).prop_map(|(p, c)| Op::RemoveEdge(p, c)),
         3 => (1_u32..4, deps.clone(), deps).prop_map(|(g, r, a)| Op::ChangeHeads(g, r, a)),
         2 => (0_u8..4, proptest::option::of(any::<u8>())).prop_map(|(k, v)| Op::SetValue(k, v)),
+        2 => (1_u32..4, 0_u8..3).prop_map(|(g, key)| Op::AddAuthor(g, key)),
         5 => Just(Op::Commit),
         1 => Just(Op::Rollback),
         1 => Just(Op::Crash),
@@ -122,7 +128,7 @@ pub fn any_sequence_as_the_model<H: Harness>() {
 fn apply<S: Store>(store: &mut S, op: &Op) -> Result<(), StoreError> {
     match op {
         Op::PutGroup(num, judged) => store.put_group(&GroupRow { judged: *judged, ..group(GroupNum(*num)) }),
-        Op::SetHead(num, head) => store.set_head(GroupNum(*num), *head, head << 60),
+        Op::SetHead(num, head) => store.set_head(GroupNum(*num), *head, head << 60, head << 61),
         Op::RemoveGroup(num) => store.remove_group(GroupNum(*num)),
         Op::PutPeer(num) => store.put_peer(&peer(*num)),
         Op::RemovePeer(num) => store.remove_peer(PeerNum(*num)),
@@ -150,6 +156,7 @@ fn apply<S: Store>(store: &mut S, op: &Op) -> Result<(), StoreError> {
         Op::SetValue(key, value) => {
             store.set_value("space", &[*key], value.map(|value| vec![value; value.into()]).as_deref())
         }
+        Op::AddAuthor(group, key) => store.add_author(GroupNum(*group), &[*key; 32]).map(drop),
         Op::Commit => store.commit(),
         Op::Rollback | Op::Crash => store.rollback(),
     }
@@ -176,6 +183,8 @@ fn row_of<S: Store>(store: &S, row: &Row, num: MessageNum) -> MessageRow {
         height: row.height,
         position: if state.is_delivered() { position } else { 0 },
         chain: row.height << 62,
+        author: row.author.map(AuthorNum),
+        expires_ms: row.expires,
         ..message(GroupNum(row.group), row.id, state)
     }
 }
@@ -193,6 +202,9 @@ struct Answers {
     pages: Vec<Vec<MessageRow>>,
     found: Vec<Option<MessageRow>>,
     values: Vec<KeyValue>,
+    authors: Vec<Option<AuthorRow>>,
+    author_nums: Vec<Option<AuthorNum>>,
+    expiring: Vec<Vec<MessageRow>>,
 }
 
 fn compare<S: Store>(store: &S, model: &NaiveStore) -> Result<(), TestCaseError> {
@@ -218,7 +230,7 @@ fn ask<S: Store>(store: &S) -> Answers {
         contents: rows.iter().map(|row| store.content(row.num).unwrap_or_default()).collect(),
         edges: store.edges((MessageNum(0), MessageNum(0)), usize::MAX).unwrap(),
         children: MESSAGES.map(|n| store.children(MessageNum(n), MessageNum(2), 3).unwrap()).collect(),
-        states: (0..7)
+        states: (0..9)
             .map(|code| store.in_state(MessageState::from_code(code).unwrap(), MessageNum(2), 4).unwrap())
             .collect(),
         heads: groups().map(|group| store.heads(group).unwrap()).collect(),
@@ -229,6 +241,11 @@ fn ask<S: Store>(store: &S) -> Answers {
             .chain(MESSAGES.map(|n| store.row(MessageNum(n)).unwrap()))
             .collect(),
         values: store.values("space", None, usize::MAX).unwrap(),
+        authors: (0..9).map(|num| store.author(AuthorNum(num)).unwrap()).collect(),
+        author_nums: groups()
+            .flat_map(|group| (0..3).map(move |key| store.author_num(group, &[key; 32]).unwrap()))
+            .collect(),
+        expiring: (-1..4).map(|until| store.expiring(until, 4).unwrap()).collect(),
         rows,
     }
 }

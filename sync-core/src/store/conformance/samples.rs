@@ -24,6 +24,8 @@ pub(super) fn group(num: GroupNum) -> GroupRow {
         judged: num == A,
         head: 0,
         chain: 0,
+        body_bytes: 0,
+        max_bytes: None,
     }
 }
 
@@ -73,6 +75,8 @@ pub(super) fn message(group: GroupNum, n: u8, state: MessageState) -> MessageRow
         body_len: 4,
         missing: u32::from(n),
         reason: 0,
+        author: None,
+        expires_ms: None,
     }
 }
 

@@ -5,8 +5,8 @@ use hedgerow_proto::Visibility;
 use super::Harness;
 use super::samples::{A, B, delivered, group, insert, message, peer, peer_group, with_groups};
 use crate::store::{
-    Direction, GroupRow, MessageNum, MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, Store,
-    StoreError,
+    AuthorNum, AuthorRow, Direction, GroupRow, MessageNum, MessageState, PeerGroupRow, PeerNum, PeerRow,
+    Snapshot, Store, StoreError,
 };
 
 /// A store that nothing was written to has nothing.
@@ -27,12 +27,19 @@ pub fn a_new_store_is_empty<H: Harness>() {
 pub fn groups_and_their_heads<H: Harness>() {
     let mut harness = with_groups::<H>();
     let store = harness.store();
-    let b = GroupRow { judged: true, descriptor: vec![], client_id: "ü".into(), ..group(B) };
+    let b = GroupRow {
+        judged: true,
+        descriptor: vec![],
+        client_id: "ü".into(),
+        max_bytes: Some(u64::MAX),
+        body_bytes: 1,
+        ..group(B)
+    };
     store.put_group(&b).unwrap();
-    store.set_head(A, u64::MAX >> 1, u64::MAX).unwrap();
-    let a = GroupRow { head: u64::MAX >> 1, chain: u64::MAX, ..group(A) };
+    store.set_head(A, u64::MAX >> 1, u64::MAX, u64::MAX).unwrap();
+    let a = GroupRow { head: u64::MAX >> 1, chain: u64::MAX, body_bytes: u64::MAX, ..group(A) };
     assert_eq!(store.load().unwrap().groups, [a, b]);
-    assert!(matches!(store.set_head(crate::store::GroupNum(9), 1, 1), Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.set_head(crate::store::GroupNum(9), 1, 1, 1), Err(StoreError::Corrupt(_))));
 }
 
 /// Peer rows and the rows of peers in groups are kept, replaced, removed.
@@ -103,6 +110,38 @@ pub fn removal_of_groups<H: Harness>() {
     store.remove_group(B).unwrap();
     assert_eq!(store.load().unwrap().last_nums, (2, 1));
     assert!(matches!(store.remove_group(B), Err(StoreError::Corrupt(_))));
+}
+
+/// Authors have numbers in their groups, and go with these.
+pub fn authors_of_groups<H: Harness>() {
+    let mut harness = with_groups::<H>();
+    let store = harness.store();
+    let keys = [[1; 32], [2; 32]];
+    for (n, (group, key)) in (1..).zip([(A, keys[0]), (B, keys[0]), (A, keys[1])]) {
+        assert_eq!(store.author_num(group, &key).unwrap(), None);
+        assert_eq!(store.add_author(group, &key).unwrap(), AuthorNum(n));
+    }
+    store.commit().unwrap();
+    harness.crash();
+    let store = harness.store();
+    for (n, (group, key)) in (1..).zip([(A, keys[0]), (B, keys[0]), (A, keys[1])]) {
+        let num = AuthorNum(n);
+        assert_eq!(store.author_num(group, &key).unwrap(), Some(num));
+        assert_eq!(store.author(num).unwrap(), Some(AuthorRow { num, group, key }));
+    }
+    assert_eq!(store.author(AuthorNum(0)).unwrap(), None);
+    assert_eq!(store.author(AuthorNum(u32::MAX)).unwrap(), None);
+    assert!(matches!(store.add_author(B, &keys[0]), Err(StoreError::Corrupt(_))));
+    store.rollback().unwrap();
+    assert!(matches!(store.add_author(crate::store::GroupNum(9), &keys[0]), Err(StoreError::Corrupt(_))));
+    store.rollback().unwrap();
+    store.remove_group(A).unwrap();
+    assert_eq!((store.author(AuthorNum(1)).unwrap(), store.author(AuthorNum(3)).unwrap()), (None, None));
+    assert_eq!(store.author_num(B, &keys[0]).unwrap(), Some(AuthorNum(2)));
+    // The number after the highest one there is.
+    assert_eq!(store.add_author(B, &keys[1]).unwrap(), AuthorNum(3));
+    store.rollback().unwrap();
+    assert_eq!(store.author(AuthorNum(3)).unwrap().map(|row| row.group), Some(A));
 }
 
 /// Values are kept by space and key, and listed by key.

@@ -39,7 +39,7 @@ fn first_batch<H: Harness>() -> H {
     store.put_peer(&peer(1)).unwrap();
     store.put_peer_group(&peer_group(1, A)).unwrap();
     store.set_install(1).unwrap();
-    store.set_head(A, 1, 1).unwrap();
+    store.set_head(A, 1, 1, 4).unwrap();
     harness
 }
 
@@ -51,7 +51,7 @@ fn second_batch<S: Store>(store: &mut S) {
     store.remove(MessageNum(2)).unwrap();
     let next = insert(store, delivered(A, 4, 2), &[first.num]);
     store.change_heads(A, &[first.num], &[next.num]).unwrap();
-    store.set_head(A, 2, 2).unwrap();
+    store.set_head(A, 2, 2, 8).unwrap();
     store.set_value("x", b"k", None).unwrap();
     store.remove_peer(peer(1).num).unwrap();
     store.set_install(2).unwrap();

@@ -10,7 +10,8 @@ use hedgerow_proto::{GroupId, MessageId, PeerId};
 
 use crate::order::OrderKey;
 use crate::store::{
-    Edge, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, PeerGroupRow, PeerNum, PeerRow,
+    AuthorNum, AuthorRow, Edge, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, PeerGroupRow,
+    PeerNum, PeerRow,
 };
 
 /// A message: its row, its dependencies in ascending order of id, its body.
@@ -29,7 +30,9 @@ pub(in crate::store) enum Change {
     /// Numbers up to this one are given; there are no rows above.
     LastMessage(MessageNum),
     Group(GroupNum, Option<GroupRow>),
-    GroupHead(GroupNum, u64, u64),
+    /// Head, chain value, bytes of bodies.
+    GroupHead(GroupNum, (u64, u64, u64)),
+    Author(AuthorNum, Option<AuthorRow>),
     Peer(PeerNum, Option<PeerRow>),
     PeerGroup((PeerNum, GroupNum), Option<PeerGroupRow>),
     Message(MessageNum, Option<Entry>),
@@ -45,6 +48,8 @@ pub(in crate::store) struct Tables {
     pub(in crate::store) last_nums: (u32, u32),
     pub(in crate::store) groups: BTreeMap<GroupNum, GroupRow>,
     pub(in crate::store) group_ids: HashMap<GroupId, GroupNum>,
+    pub(in crate::store) authors: BTreeMap<AuthorNum, AuthorRow>,
+    pub(in crate::store) author_nums: HashMap<(GroupNum, [u8; 32]), AuthorNum>,
     pub(in crate::store) peers: BTreeMap<PeerNum, PeerRow>,
     pub(in crate::store) peer_ids: HashMap<PeerId, PeerNum>,
     pub(in crate::store) peer_groups: BTreeMap<(PeerNum, GroupNum), PeerGroupRow>,
@@ -56,6 +61,8 @@ pub(in crate::store) struct Tables {
     pub(in crate::store) order: BTreeMap<(GroupNum, OrderKey), MessageNum>,
     /// Every message but the delivered ones.
     pub(in crate::store) states: BTreeSet<(MessageState, MessageNum)>,
+    /// Messages with a body that expire.
+    pub(in crate::store) expiries: BTreeSet<(i64, MessageNum)>,
     pub(in crate::store) heads: BTreeSet<(GroupNum, MessageNum)>,
     pub(in crate::store) edges: BTreeSet<Edge>,
     pub(in crate::store) values: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -95,14 +102,15 @@ impl Tables {
                 Change::LastMessage(before)
             }
             Change::Group(num, row) => Change::Group(num, self.set_group(num, row)),
-            Change::GroupHead(num, head, chain) => match self.groups.get_mut(&num) {
+            Change::GroupHead(num, values) => match self.groups.get_mut(&num) {
                 Some(row) => {
-                    let before = Change::GroupHead(num, row.head, row.chain);
-                    (row.head, row.chain) = (head, chain);
+                    let before = Change::GroupHead(num, (row.head, row.chain, row.body_bytes));
+                    (row.head, row.chain, row.body_bytes) = values;
                     before
                 }
-                None => Change::GroupHead(num, head, chain),
+                None => Change::GroupHead(num, values),
             },
+            Change::Author(num, row) => Change::Author(num, self.set_author(num, row)),
             Change::Peer(num, row) => Change::Peer(num, self.set_peer(num, row)),
             Change::PeerGroup(key, row) => {
                 let before = match row {
@@ -139,6 +147,18 @@ impl Tables {
         before
     }
 
+    fn set_author(&mut self, num: AuthorNum, row: Option<AuthorRow>) -> Option<AuthorRow> {
+        let before = self.authors.remove(&num);
+        if let Some(before) = &before {
+            self.author_nums.remove(&(before.group, before.key));
+        }
+        if let Some(row) = row {
+            self.author_nums.insert((row.group, row.key), num);
+            self.authors.insert(num, row);
+        }
+        before
+    }
+
     fn set_peer(&mut self, num: PeerNum, row: Option<PeerRow>) -> Option<PeerRow> {
         let before = self.peers.remove(&num);
         if let Some(before) = &before {
@@ -159,6 +179,7 @@ impl Tables {
             self.positions.remove(&(row.group, row.position));
             self.order.remove(&(row.group, row.key()));
             self.states.remove(&(row.state, num));
+            row.expires_ms.map(|at| self.expiries.remove(&(at, num)));
         }
         if let Some(Entry { row, .. }) = &entry {
             self.message_ids.insert(row.id, num);
@@ -168,6 +189,9 @@ impl Tables {
             }
             if row.state != MessageState::Delivered {
                 self.states.insert((row.state, num));
+            }
+            if let Some(at) = row.expires_ms.filter(|_| row.state.has_body()) {
+                self.expiries.insert((at, num));
             }
         }
         *slot = entry;
@@ -200,6 +224,16 @@ impl Tables {
     ) -> impl Iterator<Item = &MessageRow> {
         let nums = self.states.range((Bound::Excluded((state, after)), Bound::Unbounded));
         nums.take_while(move |key| key.0 == state).filter_map(|key| Some(&self.message(key.1)?.row))
+    }
+
+    /// Messages with a body that expire at `until_ms` or before, those that expire first coming first.
+    pub(in crate::store) fn expiring(&self, until_ms: i64) -> impl Iterator<Item = &MessageRow> {
+        let keys = self.expiries.range(..=(until_ms, MessageNum(u64::MAX)));
+        keys.filter_map(|&(_, num)| Some(&self.message(num)?.row))
+    }
+
+    pub(in crate::store) fn authors_of(&self, group: GroupNum) -> Vec<AuthorNum> {
+        self.authors.values().filter(|row| row.group == group).map(|row| row.num).collect()
     }
 
     /// Delivered messages of a group in canonical order, after a key or from the first.
