@@ -50,7 +50,8 @@ fn posts(group: &PublicGroup, authors: usize) -> Result<Vec<Message>, Box<dyn Er
         .take(MESSAGES)
         .map(|(number, author)| {
             let group = group.descriptor();
-            let draft = PostDraft { group, timestamp_ms: 1, deps: &[], number, credential: None };
+            let draft =
+                PostDraft { group, timestamp_ms: 1, deps: &[], number, credential: None, expires_ms: None };
             Ok(draft.message(author, &text)?)
         })
         .collect()
@@ -63,7 +64,7 @@ fn cost(group: &PublicGroup, messages: &[Message], size: usize) -> f64 {
         let valid = messages
             .chunks(size)
             .flat_map(|chunk| PublicClient.judge(group.descriptor(), chunk))
-            .filter(|verdict| *verdict == Verdict::Valid)
+            .filter(Verdict::is_valid)
             .count();
         assert!(valid <= messages.len());
         start.elapsed().as_secs_f64() * 1e6

@@ -4,8 +4,9 @@
 //! version 1 || kind 1 || author 32 || number 8 || [credential 64] || content || signature 64
 //! ```
 //!
-//! Integers are big-endian. The highest bit of the kind says that a credential is there. There is exactly one
-//! way to write a post: a carrier that wrote the same post differently would make a second message of it.
+//! Integers are big-endian. The highest bit of the kind says that a credential is there; the one below it, that
+//! the content begins with the time at which the post expires. There is exactly one way to write a post: a carrier
+//! that wrote the same post differently would make a second message of it.
 
 use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId};
 
@@ -19,6 +20,8 @@ const CONTEXT: &[u8] = b"hedgerow 2026-11 chat post 1\0";
 const VERSION: u8 = 1;
 
 const HAS_CREDENTIAL: u8 = 0x80;
+/// Part of the kind: to a version that does not know of expiry, such a post is one of an unknown kind, and as valid.
+const EXPIRES: u8 = 0x40;
 
 /// A body, taken apart. Whether it is true is another matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,10 @@ pub enum BodyError {
     /// Running numbers start at 1.
     #[error("a post has a running number from 1 on, this one has 0")]
     NumberZero,
+    /// A post that expires says when: in ms since 1970-01-01 UTC, not negative. Such a post is valid, cannot be read,
+    /// and does not expire.
+    #[error("a post that expires says when, in ms since 1970-01-01 UTC, and this one does not")]
+    Expiry,
 }
 
 impl<'a> Body<'a> {
@@ -69,6 +76,21 @@ impl<'a> Body<'a> {
         let (content, signature) = rest.split_last_chunk().ok_or(BodyError::Short)?;
         let author = PeerId::from_bytes(*author);
         Ok(Self { kind: kind & !HAS_CREDENTIAL, author, number, credential, content, signature: *signature })
+    }
+
+    /// The kind of the content, when it expires, and the content itself.
+    pub(crate) fn parts(&self) -> Result<(u8, Option<i64>, &'a [u8]), BodyError> {
+        if self.kind & EXPIRES == 0 {
+            return Ok((self.kind, None, self.content));
+        }
+        let (at, content) = self.content.split_first_chunk().ok_or(BodyError::Expiry)?;
+        let at = Some(i64::from_be_bytes(*at)).filter(|at| *at >= 0).ok_or(BodyError::Expiry)?;
+        Ok((self.kind & !EXPIRES, Some(at), content))
+    }
+
+    /// The kind and the content of a post that expires, as they stand in its body.
+    pub(crate) fn expiring(kind: u8, expires_ms: i64, content: &[u8]) -> (u8, Vec<u8>) {
+        (kind | EXPIRES, [&expires_ms.to_be_bytes(), content].concat())
     }
 
     /// The body without its signature.

@@ -28,6 +28,9 @@ pub trait Client: Send + Sync {
     /// It takes some 200 bytes of memory for each message besides the messages: the caller bounds how many
     /// there are. A message of another group, and any message of a group that is not this client's, is
     /// [`Verdict::Invalid`].
+    ///
+    /// With [`Verdict::Valid`] it names the author of the message, on whose account it is kept, and the time at which
+    /// it expires.
     fn judge(&self, group: &GroupDescriptor, messages: &[Message]) -> Vec<Verdict>;
 
     /// What a message says. It does not verify anything: only messages that were judged [`Verdict::Valid`]
@@ -49,6 +52,8 @@ pub struct Post {
     pub number: u64,
     /// What was said.
     pub content: Content,
+    /// From when on no device may hold it, in ms since 1970-01-01 UTC; `None`: for ever.
+    pub expires_ms: Option<i64>,
 }
 
 /// Why a message cannot be read.

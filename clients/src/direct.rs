@@ -123,8 +123,8 @@ mod tests {
     fn the_two_may_post_and_no_third() {
         let group = DirectGroup::new(author(1).id(), author(2).id()).unwrap();
         let group = group.descriptor();
-        assert_eq!(verdict(&DirectClient, group, &message(group, 1, &text("a"), None)), Verdict::Valid);
-        assert_eq!(verdict(&DirectClient, group, &message(group, 2, &text("b"), None)), Verdict::Valid);
+        assert_eq!(verdict(&DirectClient, group, &message(group, 1, &text("a"), None)), Verdict::VALID);
+        assert_eq!(verdict(&DirectClient, group, &message(group, 2, &text("b"), None)), Verdict::VALID);
         assert_eq!(verdict(&DirectClient, group, &message(group, 3, &text("c"), None)), Verdict::Invalid);
     }
 }

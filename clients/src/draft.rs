@@ -27,6 +27,9 @@ pub struct PostDraft<'a> {
     /// not verified here: that was done when the invitation was
     /// ([`GroupInvite::verify`](crate::GroupInvite::verify)).
     pub credential: Option<&'a Credential>,
+    /// From when on no device may hold the post, in ms since 1970-01-01 UTC: after its timestamp. `None`: for ever.
+    /// Devices whose clients do not know of expiry keep it all the same.
+    pub expires_ms: Option<i64>,
 }
 
 /// Why a post cannot be written.
@@ -51,6 +54,12 @@ pub enum DraftError {
     /// The kind does not fit into a body.
     #[error("a kind of content is a number up to {MAX_KIND}, this one is {0}")]
     Kind(u8),
+    /// A post that expires before it is written.
+    #[error("a post expires after it is written, this one at {expires_ms} ms")]
+    Expiry {
+        /// When it expires, in ms since 1970-01-01 UTC.
+        expires_ms: i64,
+    },
     /// The timestamp, the dependencies or the length of the body break a rule of the protocol.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -99,6 +108,14 @@ impl PostDraft<'_> {
         if kind > MAX_KIND {
             return Err(DraftError::Kind(kind));
         }
+        let expiring = match self.expires_ms {
+            Some(expires_ms) if expires_ms <= self.timestamp_ms => {
+                return Err(DraftError::Expiry { expires_ms });
+            }
+            Some(expires_ms) => Some(Body::expiring(kind, expires_ms, content)),
+            None => None,
+        };
+        let (kind, content) = expiring.as_ref().map_or((kind, content), |(kind, content)| (*kind, content));
         let body = Body {
             kind,
             author: author.id(),
@@ -160,7 +177,9 @@ mod tests {
         );
         let added = Content::Added { member: two.id(), name: "Two".to_owned() };
         assert!(matches!(say(base, &added), DraftError::Rule(ContentRule::OtherClient { .. })));
-        assert_eq!(base.message_of_kind(&two, 128, b""), Err(DraftError::Kind(128)));
+        assert_eq!(base.message_of_kind(&two, 64, b""), Err(DraftError::Kind(64)));
+        let late = PostDraft { expires_ms: Some(base.timestamp_ms), ..base };
+        assert_eq!(say(late, &text("a")), DraftError::Expiry { expires_ms: base.timestamp_ms });
         let foreign = GroupDescriptor::new("org.example.other", 1, vec![]).unwrap();
         assert!(matches!(say(draft(&foreign), &text("a")), DraftError::Group(_)));
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use hedgerow_proto::{GroupId, Message};
-use hedgerow_sync_core::Verdict;
+use hedgerow_sync_core::{MessageFacts, Verdict};
 
 use crate::body::{Body, Place, unsigned};
 use crate::chat::{ChatGroup, GroupError, Standing};
@@ -37,13 +37,15 @@ pub(crate) fn judge(
     let is_valid = |case: Case| is_good(case.post) && case.credential.is_none_or(is_good);
     cases
         .into_iter()
-        .map(|case| if case.is_some_and(is_valid) { Verdict::Valid } else { Verdict::Invalid })
+        .map(|case| case.filter(|case| is_valid(*case)))
+        .map(|case| case.map_or(Verdict::Invalid, |case| Verdict::Valid(case.facts)))
         .collect()
 }
 
 /// Which signatures of a batch decide on a message.
 #[derive(Clone, Copy)]
 struct Case {
+    facts: MessageFacts,
     post: usize,
     credential: Option<usize>,
 }
@@ -83,17 +85,21 @@ impl Bench<'_> {
         let place = Place::of(self.chat.descriptor(), message);
         place.signed_bytes(unsigned(message.body()), &mut self.scratch);
         let post = self.batch.add(&body.author, &self.scratch, &body.signature);
-        Some(Case { post, credential })
+        // A post whose expiry cannot be read is as valid as one whose content cannot, and stays.
+        let expires_ms = body.parts().ok().and_then(|(_, expires_ms, _)| expires_ms);
+        let facts = MessageFacts { author: Some(*body.author.as_bytes()), expires_ms };
+        Some(Case { facts, post, credential })
     }
 }
 
 /// What a message says, if its kind is known and means something where it stands.
 pub(crate) fn read(chat: &ChatGroup, message: &Message) -> Result<Post, ReadError> {
     let body = Body::parse(message.body())?;
-    let kind = Kind::from_code(body.kind).ok_or(ReadError::UnknownKind(body.kind))?;
+    let (code, expires_ms, content) = body.parts()?;
+    let kind = Kind::from_code(code).ok_or(ReadError::UnknownKind(code))?;
     chat.may_say(&body.author, kind)?;
-    let content = Content::decode(kind, body.content)?;
-    Ok(Post { author: body.author, number: body.number, content })
+    let content = Content::decode(kind, content)?;
+    Ok(Post { author: body.author, number: body.number, content, expires_ms })
 }
 
 #[cfg(test)]

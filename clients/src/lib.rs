@@ -15,7 +15,6 @@
 //!
 //! ```
 //! use hedgerow_clients::{Author, Client, Content, GroupClient, GroupInvite, PostDraft, PrivateGroup};
-//! use hedgerow_sync_core::Verdict;
 //!
 //! // Seeds and salts are random in earnest.
 //! let (ada, ben) = (Author::from_seed(&[1; 32]), Author::from_seed(&[2; 32]));
@@ -33,11 +32,12 @@
 //!     deps: &[],
 //!     number: 1,
 //!     credential: invite.credential(),
+//!     expires_ms: None,
 //! };
 //! let message = draft.message(&ben, &Content::Text("The beans are up.".to_owned()))?;
 //!
 //! let client = GroupClient::default();
-//! assert_eq!(client.judge(garden.descriptor(), &[message.clone()]), [Verdict::Valid]);
+//! assert!(client.judge(garden.descriptor(), &[message.clone()])[0].is_valid());
 //! let post = client.read(garden.descriptor(), &message)?;
 //! assert_eq!(post.author, ben.id());
 //! assert_eq!(post.content, Content::Text("The beans are up.".to_owned()));

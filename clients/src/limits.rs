@@ -12,8 +12,10 @@ pub const POST_OVERHEAD: usize = 106;
 pub const CREDENTIAL_LEN: usize = 64;
 /// Length of the random bytes that tell groups of one name apart.
 pub const SALT_LEN: usize = 16;
+/// What a time at which it expires adds to a post, in bytes.
+pub const EXPIRY_LEN: usize = 8;
 /// Highest kind of content that a post can name.
-pub const MAX_KIND: u8 = 127;
+pub const MAX_KIND: u8 = 63;
 /// Most addresses in a peer ticket.
 pub const MAX_ADDRESSES: usize = 16;
 /// Longest address in a peer ticket, in bytes of UTF-8; the shortest has one.

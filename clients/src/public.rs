@@ -123,7 +123,7 @@ mod tests {
         let group = PublicGroup::new([1; 16], "plaza", "").unwrap();
         for seed in 1..5 {
             let message = message(group.descriptor(), seed, &text("hi"), None);
-            assert_eq!(verdict(&PublicClient, group.descriptor(), &message), Verdict::Valid);
+            assert_eq!(verdict(&PublicClient, group.descriptor(), &message), Verdict::VALID);
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
     fn a_post_is_valid_in_its_own_group_alone() {
         let [here, there] = [1, 2].map(|n| PublicGroup::new([n; 16], "plaza", "").unwrap());
         let said_there = message(there.descriptor(), 1, &text("hi"), None);
-        assert_eq!(verdict(&PublicClient, there.descriptor(), &said_there), Verdict::Valid);
+        assert_eq!(verdict(&PublicClient, there.descriptor(), &said_there), Verdict::VALID);
         assert_eq!(verdict(&PublicClient, here.descriptor(), &said_there), Verdict::Invalid);
     }
 

@@ -15,8 +15,8 @@ fn the_creator_and_members_may_post() {
     let judge = |seed, credential| {
         verdict(&client, group.descriptor(), &message(group.descriptor(), seed, &text("hi"), credential))
     };
-    assert_eq!(judge(1, None), Verdict::Valid);
-    assert_eq!(judge(2, Some(&credential)), Verdict::Valid);
+    assert_eq!(judge(1, None), Verdict::VALID);
+    assert_eq!(judge(2, Some(&credential)), Verdict::VALID);
     assert_eq!(judge(2, None), Verdict::Invalid);
     assert_eq!(judge(3, None), Verdict::Invalid);
     // Another member's credential, once before and once after that member's own was remembered.
@@ -53,11 +53,13 @@ fn what_is_remembered_changes_no_verdict() {
     let messages =
         [say(2, &good), say(2, &bad), say(3, &good), say(3, &bad), say(2, &good), say(4, &bad), say(4, &bad)];
     let want = [true, false, false, false, true, false, false]
-        .map(|valid| if valid { Verdict::Valid } else { Verdict::Invalid });
+        .map(|valid| if valid { Verdict::VALID } else { Verdict::Invalid });
 
     let client = GroupClient::default();
     for _ in 0..3 {
-        assert_eq!(client.judge(group.descriptor(), &messages), want);
+        let verdicts: Vec<bool> =
+            client.judge(group.descriptor(), &messages).iter().map(Verdict::is_valid).collect();
+        assert_eq!(verdicts, want.map(|verdict| verdict.is_valid()));
     }
     for room in [0, 1] {
         let forgetful = GroupClient { known: KnownCredentials::new(room) };
@@ -77,7 +79,7 @@ fn credentials_take_bounded_memory() {
             message(group.descriptor(), seed, &text("hi"), Some(&credential))
         })
         .collect();
-    assert!(client.judge(group.descriptor(), &messages).iter().all(|verdict| *verdict == Verdict::Valid));
+    assert!(client.judge(group.descriptor(), &messages).iter().all(Verdict::is_valid));
     assert_eq!(client.known.len(), 4);
 }
 

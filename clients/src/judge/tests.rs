@@ -3,6 +3,7 @@ use std::sync::Arc;
 use hedgerow_proto::{GroupDescriptor, MessageId, PeerId};
 
 use super::*;
+use crate::BodyError;
 use crate::testing::{author, chats, draft, message, text, verdict};
 use crate::{
     Author, Client, Content, ContentError, ContentRule, Credential, GroupInvite, PostDraft, Registry,
@@ -35,8 +36,8 @@ fn what_a_member_says_is_valid_and_can_be_read() {
         let draft = PostDraft { credential: credential.as_ref(), number: 9, ..draft(group) };
         for content in [text("hello"), Content::Joined { name: "Ben".to_owned() }] {
             let message = draft.message(&member, &content).unwrap();
-            assert_eq!(verdict(&*client, group, &message), Verdict::Valid);
-            let post = Post { author: member.id(), number: 9, content };
+            assert_eq!(verdict(&*client, group, &message), Verdict::VALID);
+            let post = Post { author: member.id(), number: 9, content, expires_ms: None };
             assert_eq!(client.read(group, &message), Ok(post));
         }
     }
@@ -57,7 +58,7 @@ fn any_changed_bit_of_a_body_makes_it_invalid() {
             .collect();
         assert!(client.judge(group, &damaged).iter().all(|verdict| *verdict == Verdict::Invalid));
         // Also when the client knows the member's credential already.
-        assert_eq!(verdict(&*client, group, &message), Verdict::Valid);
+        assert_eq!(verdict(&*client, group, &message), Verdict::VALID);
         assert!(client.judge(group, &damaged).iter().all(|verdict| *verdict == Verdict::Invalid));
     }
 }
@@ -84,7 +85,7 @@ fn a_body_is_valid_at_its_place_and_nowhere_else() {
         let group = chat.descriptor();
         let draft = PostDraft { credential: credential.as_ref(), deps: &ids[..2], ..draft(group) };
         let message = draft.message(&member, &text("hi")).unwrap();
-        assert_eq!(verdict(&*client, group, &message), Verdict::Valid);
+        assert_eq!(verdict(&*client, group, &message), Verdict::VALID);
         let (time, body) = (message.timestamp_ms(), message.body());
         let moved = |time: i64, deps: &[MessageId]| {
             Message::new(message.group(), time, deps.to_vec(), body.clone()).unwrap()
@@ -121,7 +122,7 @@ fn nobody_posts_in_the_name_of_another() {
         let body =
             Body { kind: 1, author: member.id(), number: 1, credential, content: b"hi", signature: [0; 64] };
         let sealed = |signer: &Author| draft(group).seal(signer, &body).unwrap();
-        assert_eq!(verdict(&*client, group, &sealed(&member)), Verdict::Valid);
+        assert_eq!(verdict(&*client, group, &sealed(&member)), Verdict::VALID);
         assert_eq!(verdict(&*client, group, &sealed(&author(1))), Verdict::Invalid);
         assert_eq!(verdict(&*client, group, &sealed(&author(3))), Verdict::Invalid);
     }
@@ -172,10 +173,55 @@ fn a_kind_of_another_day_is_valid_and_unreadable() {
     for (chat, client, member, credential) in cases() {
         let group = chat.descriptor();
         let draft = PostDraft { credential: credential.as_ref(), ..draft(group) };
-        for kind in [0, 5, 99, 127] {
+        for kind in [0, 5, 63] {
             let message = draft.message_of_kind(&member, kind, b"\xff from a later day").unwrap();
-            assert_eq!(verdict(&*client, group, &message), Verdict::Valid);
+            assert_eq!(verdict(&*client, group, &message), Verdict::VALID);
             assert_eq!(client.read(group, &message), Err(ReadError::UnknownKind(kind)));
+        }
+    }
+}
+
+#[test]
+fn a_post_says_who_wrote_it_and_when_it_expires() {
+    for (chat, client, member, credential) in cases() {
+        let group = chat.descriptor();
+        for expires_ms in [None, Some(1_700_000_000_001), Some(i64::MAX)] {
+            let draft = PostDraft { credential: credential.as_ref(), expires_ms, ..draft(group) };
+            let message = draft.message(&member, &text("soon gone")).unwrap();
+            let facts = MessageFacts { author: Some(*member.id().as_bytes()), expires_ms };
+            assert_eq!(client.judge(group, &[message.clone()]), [Verdict::Valid(facts)]);
+            let post = client.read(group, &message).unwrap();
+            assert_eq!((post.content, post.expires_ms), (text("soon gone"), expires_ms));
+        }
+        // The time is signed as everything else.
+        let draft = PostDraft { credential: credential.as_ref(), expires_ms: Some(i64::MAX), ..draft(group) };
+        let message = draft.message(&member, &text("soon gone")).unwrap();
+        let at = if credential.is_some() { 42 + 64 } else { 42 };
+        let mut body = message.body().to_vec();
+        assert_eq!(body[at..at + 8], i64::MAX.to_be_bytes());
+        body[at] ^= 1;
+        let forged = Message::new(group.id(), message.timestamp_ms(), vec![], body.into()).unwrap();
+        assert_eq!(verdict(&*client, group, &forged), Verdict::Invalid);
+    }
+}
+
+#[test]
+fn an_expiry_that_is_none_is_valid_and_unreadable_and_never_comes() {
+    for (chat, client, member, credential) in cases() {
+        let group = chat.descriptor();
+        for content in [&b""[..], b"1234567", &(-1_i64).to_be_bytes(), &i64::MIN.to_be_bytes()] {
+            let body = crate::body::Body {
+                kind: 0x41,
+                author: member.id(),
+                number: 1,
+                credential,
+                content,
+                signature: [0; 64],
+            };
+            let message = draft(group).seal(&member, &body).unwrap();
+            let facts = MessageFacts { author: Some(*member.id().as_bytes()), expires_ms: None };
+            assert_eq!(client.judge(group, &[message.clone()]), [Verdict::Valid(facts)]);
+            assert_eq!(client.read(group, &message), Err(ReadError::Body(BodyError::Expiry)));
         }
     }
 }
@@ -187,12 +233,12 @@ fn content_that_breaks_a_rule_is_valid_and_unreadable() {
         let draft = PostDraft { credential: credential.as_ref(), ..draft(group) };
         for (kind, content) in [(1, &b""[..]), (1, b"\xff"), (2, b"a\nb"), (2, &[b'x'; 65])] {
             let message = draft.message_of_kind(&member, kind, content).unwrap();
-            assert_eq!(verdict(&*client, group, &message), Verdict::Valid);
+            assert_eq!(verdict(&*client, group, &message), Verdict::VALID);
             assert!(matches!(client.read(group, &message), Err(ReadError::Content(_))));
         }
         let added = [member.id().as_bytes().as_slice(), b"Ben"].concat();
         let message = draft.message_of_kind(&member, 3, &added).unwrap();
-        assert_eq!(verdict(&*client, group, &message), Verdict::Valid);
+        assert_eq!(verdict(&*client, group, &message), Verdict::VALID);
         assert!(matches!(client.read(group, &message), Err(ReadError::Rule(_))));
     }
 }
@@ -206,7 +252,7 @@ fn an_invitation_stands_in_a_direct_chat() {
     for invite in [garden.invite(&author(1), author(2).id()).unwrap(), plaza.link()] {
         let said = Content::Invite(invite.clone());
         let message = draft(direct.descriptor()).message(&author(1), &said).unwrap();
-        assert_eq!(verdict(&*client, direct.descriptor(), &message), Verdict::Valid);
+        assert_eq!(verdict(&*client, direct.descriptor(), &message), Verdict::VALID);
         let Content::Invite(read) = client.read(direct.descriptor(), &message).unwrap().content else {
             panic!()
         };
