@@ -1,6 +1,7 @@
 //! The arguments of the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hedgerow::Address;
@@ -57,6 +58,14 @@ pub(crate) enum Command {
         /// restart if it is still free
         #[arg(long, value_name = "ADDR")]
         listen: Vec<Address>,
+        /// What all messages may take in the store while the daemon runs: their bodies, and 128 bytes for each; a number
+        /// of bytes, or of KiB, MiB, GiB with that word behind it, at least 257KiB. When there is no room for a message,
+        /// the oldest of the author who takes most goes
+        #[arg(long, value_name = "BYTES", value_parser = bytes)]
+        max_store: Option<u64>,
+        /// The same for each group without a cap of its own (see `group cap`)
+        #[arg(long, value_name = "BYTES", value_parser = bytes)]
+        max_group: Option<u64>,
     },
     /// Sends a message, or one for each line of standard input
     Send {
@@ -66,6 +75,10 @@ pub(crate) enum Command {
         /// lines, and sends each exactly once even if the daemon is killed and started again meanwhile
         #[arg(required = true, value_name = "TEXT")]
         text: Vec<String>,
+        /// The message is gone after this time, here and on every device that got it: a number with s, m, h or d behind
+        /// it, like 30s or 7d
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        expire_after: Option<Duration>,
     },
     /// Shows the messages of a chat
     Read {
@@ -136,7 +149,20 @@ pub(crate) enum GroupCommand {
     },
     /// Lists groups, and invitations that have come
     List,
+    /// Sets what the messages of a chat may take on this device, and prunes what is above it
+    Cap {
+        /// A group, or a friend for the chat with the friend (name or id)
+        name: String,
+        /// A number of bytes, or of KiB, MiB, GiB with that word behind it, at least 257KiB; `none` goes back to what
+        /// the daemon is started with
+        #[arg(value_name = "BYTES|none", value_parser = cap)]
+        bytes: Cap,
+    },
 }
+
+/// A cap that is set or taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cap(pub(crate) Option<u64>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Order {
@@ -165,5 +191,58 @@ fn loss(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(loss) if (0.0..=0.95).contains(&loss) => Ok(loss),
         _ => Err("a chance from 0 to 0.95 is wanted".to_owned()),
+    }
+}
+
+fn cap(text: &str) -> Result<Cap, String> {
+    if text == "none" { Ok(Cap(None)) } else { bytes(text).map(|bytes| Cap(Some(bytes))) }
+}
+
+/// The least cap that a node takes, in bytes.
+const LEAST_CAP: u64 = 257 * 1024;
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
+        .unwrap_or((text, 1_u64));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes >= LEAST_CAP => Ok(bytes),
+        Some(_) => Err("a cap is at least 257KiB".to_owned()),
+        None => Err("a number of bytes is wanted, like 500000000, 500MiB or 2GiB".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+    let parse =
+        |(unit, seconds): (char, u64)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds);
+    match units.into_iter().find_map(parse) {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err("a time is wanted, like 30s, 90m, 1h or 7d".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_times_are_read() {
+        assert_eq!(bytes("263168"), Ok(263_168));
+        assert_eq!(bytes("257KiB"), Ok(263_168));
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        for wrong in ["", "1", "-5", "256KiB", "5MB", "99999999999GiB", "KiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(cap("none"), Ok(Cap(None)));
+        assert_eq!(cap("1MiB"), Ok(Cap(Some(1 << 20))));
+        assert_eq!(duration("90m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for wrong in ["", "5", "0s", "-1h", "1w", "h", "99999999999999999d"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

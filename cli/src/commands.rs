@@ -10,6 +10,7 @@ mod status;
 
 use std::path::PathBuf;
 
+use self::run::Caps;
 use crate::access::Access;
 use crate::args::{Args, Command};
 use crate::error::CliError;
@@ -26,13 +27,17 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), CliError> {
     match args.command {
         Command::Demo(_) => Ok(()),
         Command::Init { name } => init::init(&home, name.as_deref(), output).await,
-        Command::Run { listen } => run::run(home, listen, output).await,
+        Command::Run { listen, max_store, max_group } => {
+            run::run(home, Caps { max_store, max_group }, listen, output).await
+        }
         command => {
             let access = Access::new(home)?;
             match command {
                 Command::Peer(command) => peer::run(&access, command, output).await,
                 Command::Group(command) => group::run(&access, command, output).await,
-                Command::Send { target, text } => send::send(&access, target, text, output).await,
+                Command::Send { target, text, expire_after } => {
+                    send::send(&access, target, text, expire_after, output).await
+                }
                 Command::Read { target, follow, from, order } => {
                     let chat = read::Reading { target, from, order, follow };
                     read::read(&access, chat, output).await

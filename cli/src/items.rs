@@ -2,7 +2,11 @@
 //!
 //! Ids are hexadecimal text, times are ms since 1970-01-01 UTC.
 
-use hedgerow::{ChatInfo, ChatItem, ChatKind, Contact, Content, Invitation, WaitingPeer};
+use std::collections::BTreeMap;
+
+use hedgerow::{
+    ChatInfo, ChatItem, ChatKind, ChatLine, Contact, Content, Gone, GoneItem, Invitation, WaitingPeer,
+};
 use serde::{Deserialize, Serialize};
 
 /// What `id` prints.
@@ -112,6 +116,14 @@ pub(crate) struct TicketItem {
     pub(crate) ticket: String,
 }
 
+/// What `group cap` prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CapItem {
+    pub(crate) group: String,
+    /// In bytes; `null`: what the daemon was started with.
+    pub(crate) max_bytes: Option<u64>,
+}
+
 /// How far a sending session has come.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SentItem {
@@ -128,12 +140,14 @@ pub(crate) struct MessageItem {
     /// In the delivery order of this device, from 1.
     pub(crate) position: u64,
     pub(crate) id: String,
+    /// Empty if nobody here knows, of a message that is gone.
     pub(crate) author: String,
     pub(crate) author_name: Option<String>,
-    /// The author's running number in this chat.
+    /// The author's running number in this chat; 0 of a message that is gone.
     pub(crate) number: u64,
     pub(crate) timestamp_ms: i64,
-    /// `text`, `joined`, `added`, `invite` or `other`.
+    /// `text`, `joined`, `added`, `invite` or `other`; or what became of a message that is gone: `expired`, `pruned`, or
+    /// `missing` if it never came.
     pub(crate) kind: String,
     /// Empty if the kind is not `text`.
     pub(crate) text: String,
@@ -148,6 +162,45 @@ pub(crate) struct MessageItem {
     pub(crate) gap: bool,
     /// The author said two things under this number, and this is one of them.
     pub(crate) fork: bool,
+    /// When it is gone everywhere; missing: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_ms: Option<i64>,
+}
+
+impl From<ChatLine> for MessageItem {
+    fn from(line: ChatLine) -> Self {
+        match line {
+            ChatLine::Message(item) => (*item).into(),
+            ChatLine::Gone(item) => (*item).into(),
+        }
+    }
+}
+
+impl From<GoneItem> for MessageItem {
+    fn from(item: GoneItem) -> Self {
+        let (kind, notice) = match item.why {
+            Gone::Expired => ("expired", "[this message has expired]"),
+            Gone::Missing => ("missing", "[a message is missing here: nobody in reach has it any more]"),
+            _ => ("pruned", "[this message was removed here to make room]"),
+        };
+        Self {
+            position: item.position,
+            id: item.id.to_string(),
+            author: item.author.map(|author| author.to_string()).unwrap_or_default(),
+            author_name: item.author_name,
+            number: 0,
+            timestamp_ms: item.timestamp_ms,
+            kind: kind.to_owned(),
+            text: String::new(),
+            notice: Some(notice.to_owned()),
+            deps: Vec::new(),
+            eff_ms: item.key.eff_ms,
+            height: item.key.height,
+            gap: false,
+            fork: false,
+            expires_ms: item.expires_ms,
+        }
+    }
 }
 
 impl From<ChatItem> for MessageItem {
@@ -178,6 +231,7 @@ impl From<ChatItem> for MessageItem {
             height: item.key.height,
             gap: item.gap,
             fork: item.fork,
+            expires_ms: item.expires_ms,
         }
     }
 }
@@ -191,6 +245,14 @@ pub(crate) struct CheckItem {
     pub(crate) waiting: u64,
     pub(crate) wanted: u64,
     pub(crate) invalid: u64,
+    /// Delivered, and not held any more.
+    pub(crate) pruned: u64,
+    /// Missing in the history, and passed over.
+    pub(crate) gaps: u64,
+    /// What all messages take: their bodies, and 128 bytes for each.
+    pub(crate) bytes: u64,
+    /// The same for each group, by id.
+    pub(crate) group_bytes: BTreeMap<String, u64>,
     pub(crate) groups: u64,
     pub(crate) peers: u64,
     pub(crate) problem_count: u64,

@@ -39,6 +39,11 @@ pub(crate) enum Request {
         name: String,
     },
     GroupList {},
+    /// What the messages of a chat may take, in bytes; `null`: what the daemon was started with.
+    GroupCap {
+        name: String,
+        max_bytes: Option<u64>,
+    },
     Send(SendRequest),
     /// Some of the messages that are there: as many as `limit`, or all that are left.
     Read {
@@ -89,6 +94,9 @@ pub(crate) struct SendRequest {
     pub(crate) session: String,
     pub(crate) first_line: u64,
     pub(crate) lines: Vec<String>,
+    /// How long after it is published each message is gone, in ms; missing: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expire_after_ms: Option<u64>,
 }
 
 impl Request {
@@ -144,7 +152,9 @@ mod tests {
                 session: "00".repeat(16),
                 first_line: 7,
                 lines: vec!["a\nb".to_owned()],
+                expire_after_ms: Some(5),
             }),
+            Request::GroupCap { name: "garden".to_owned(), max_bytes: None },
             Request::Read { target: "x".to_owned(), page: Page::Canonical { after: None }, limit: 9 },
         ];
         for request in requests {

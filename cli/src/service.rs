@@ -1,13 +1,16 @@
 //! Answers requests on a node: in the daemon, or in the command itself.
 
 use std::io;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use hedgerow::{Chat, ChatItem, Direction, GroupInvite, Node, NodeError, PeerId, PeerTicket};
+use hedgerow::{Chat, ChatLine, Direction, GroupInvite, Node, NodeError, PeerId, PeerTicket};
 use serde::Serialize;
 
 use crate::error::{Fault, FaultKind};
-use crate::items::{CheckItem, GroupItem, IdItem, MessageItem, PeerItem, RemovedItem, SentItem, TicketItem};
+use crate::items::{
+    CapItem, CheckItem, GroupItem, IdItem, MessageItem, PeerItem, RemovedItem, SentItem, TicketItem,
+};
 use crate::limits::MAX_PAGE;
 use crate::request::{Page, Request, SendRequest};
 
@@ -98,6 +101,11 @@ pub(crate) async fn answer(node: &Node, request: Request, sink: &mut (impl Sink 
             }
             Ok(())
         }
+        Request::GroupCap { name, max_bytes } => {
+            let chat = node.find_chat(&name).await?;
+            chat.set_max_bytes(max_bytes).await?;
+            sink.put(CapItem { group: chat.group().to_string(), max_bytes }).await
+        }
         Request::Send(send) => sink.put(post(node, send).await?).await,
         Request::Read { target, page, limit } => {
             let chat = node.find_chat(&target).await?;
@@ -165,7 +173,8 @@ async fn post(node: &Node, send: SendRequest) -> Result<SentItem, Stop> {
         Fault::new(FaultKind::Request, "a sending session is named by 32 hexadecimal digits")
     })?;
     let chat = node.find_chat(&send.target).await?;
-    let answer = chat.send_batch(session, send.first_line, send.lines).await?;
+    let after = send.expire_after_ms.map(Duration::from_millis);
+    let answer = chat.send_batch_expiring(session, send.first_line, send.lines, after).await?;
     Ok(SentItem {
         group: chat.group().to_string(),
         next_line: answer.next_line,
@@ -182,6 +191,10 @@ async fn check(node: &Node) -> Result<CheckItem, NodeError> {
         waiting: report.waiting,
         wanted: report.wanted,
         invalid: report.invalid,
+        pruned: report.pruned,
+        gaps: report.gaps,
+        bytes: report.bytes,
+        group_bytes: report.group_bytes.iter().map(|(id, bytes)| (id.to_string(), *bytes)).collect(),
         groups: report.groups,
         peers: report.peers,
         problem_count: report.problem_count,
@@ -189,13 +202,13 @@ async fn check(node: &Node) -> Result<CheckItem, NodeError> {
     })
 }
 
-async fn read(chat: &Chat, page: Page, limit: usize) -> Result<Vec<ChatItem>, Stop> {
+async fn read(chat: &Chat, page: Page, limit: usize) -> Result<Vec<ChatLine>, Stop> {
     let limit = limit.min(MAX_PAGE);
     match page {
-        Page::Delivery { after } => Ok(chat.history(after, limit).await?),
+        Page::Delivery { after } => Ok(chat.lines(after, limit).await?),
         Page::Canonical { after } => {
             let after = after.map(|key| key.parse()).transpose()?;
-            Ok(chat.page(after, Direction::Forward, limit).await?)
+            Ok(chat.line_page(after, Direction::Forward, limit).await?)
         }
     }
 }

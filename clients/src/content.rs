@@ -102,6 +102,14 @@ impl Content {
         }
     }
 
+    /// How many bytes it takes in a body.
+    ///
+    /// # Errors
+    /// When it breaks a rule, so that no post can say it.
+    pub fn encoded_len(&self) -> Result<usize, ContentError> {
+        self.encode().map(|bytes| bytes.len())
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, ContentError> {
         match self {
             Self::Text(text) => check_text(text.as_bytes()).map(|()| text.clone().into_bytes()),

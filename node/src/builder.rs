@@ -163,6 +163,19 @@ impl Builder {
         self
     }
 
+    /// What all messages may take in the store, in bytes: their bodies, and 128 bytes for each. At least 263,168. When
+    /// there is no room for a message, the oldest of the author who takes most goes.
+    pub fn max_store_bytes(mut self, bytes: u64) -> Self {
+        self.config.max_store_bytes = bytes;
+        self
+    }
+
+    /// The same for each group that has no cap of its own ([`Chat::set_max_bytes`](crate::Chat::set_max_bytes)).
+    pub fn max_group_bytes(mut self, bytes: u64) -> Self {
+        self.config.max_group_bytes = bytes;
+        self
+    }
+
     /// The waits between dials. Their seed is that of the node.
     pub fn redial(mut self, redial: RedialConfig) -> Self {
         self.redial = redial;
@@ -190,7 +203,8 @@ impl Builder {
     /// Starts the node: within a tokio runtime, which must live as long as the node is to keep its links.
     ///
     /// # Errors
-    /// When the home is in use, the store cannot be opened, a name or an address breaks a rule, or an address is taken.
+    /// When the home is in use, the store cannot be opened, a name, an address or a cap breaks a rule, or an address is
+    /// taken.
     ///
     /// # Cancel safety
     /// When the future is dropped early there is no node; a home that was made stays.

@@ -1,11 +1,13 @@
 //! A chat: sending, reading, and what there is to know of it.
 
+use std::time::Duration;
+
 use hedgerow_clients::{Content, GroupInvite};
 use hedgerow_proto::{GroupId, MessageId, PeerId};
 use hedgerow_sync_core::OrderKey;
 use hedgerow_sync_core::store::Direction;
 
-use crate::core::Session;
+use crate::core::{Core, Session};
 use crate::error::NodeError;
 use crate::limits::PAGE_BYTES;
 use crate::node::Node;
@@ -117,6 +119,8 @@ pub struct ChatItem {
     pub timestamp_ms: i64,
     /// What it says.
     pub content: Content,
+    /// From when on it is gone on every device, in ms since 1970-01-01 UTC; `None`: never.
+    pub expires_ms: Option<i64>,
     /// What its author had seen when it was written: the messages that it comes directly after.
     pub deps: Vec<MessageId>,
     /// The author passed over numbers just before this one: something is missing, and may come late.
@@ -124,6 +128,77 @@ pub struct ChatItem {
     /// The author said two things under this number, and this is one of them: the same on every node that holds both.
     /// An item that was read before the other one came does not say so; [`NodeEvent::Forked`](crate::NodeEvent) tells.
     pub fork: bool,
+}
+
+/// Why there is nothing to read in the place of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Gone {
+    /// Its author set a time, which has passed.
+    Expired,
+    /// It was pruned here for lack of room.
+    Pruned,
+    /// It was pruned everywhere in reach before it came here.
+    Missing,
+}
+
+/// A message that is not held any more, or never was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneItem {
+    /// Its place in the delivery order of this node, from 1.
+    pub position: u64,
+    /// Its id, the same everywhere.
+    pub id: MessageId,
+    /// Its place in the canonical order.
+    pub key: OrderKey,
+    /// Who signed it, as far as known.
+    pub author: Option<PeerId>,
+    /// What the author is called here, as far as known.
+    pub author_name: Option<String>,
+    /// When the author says it was written, in ms since 1970-01-01 UTC; 0 if that is not known.
+    pub timestamp_ms: i64,
+    /// When its time was over or will be, in ms since 1970-01-01 UTC.
+    pub expires_ms: Option<i64>,
+    /// Why it is not there.
+    pub why: Gone,
+}
+
+/// What stands in one place of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatLine {
+    /// A message.
+    Message(Box<ChatItem>),
+    /// What is left of one.
+    Gone(Box<GoneItem>),
+}
+
+impl ChatLine {
+    /// The message, if it is held.
+    #[must_use]
+    pub fn into_message(self) -> Option<ChatItem> {
+        match self {
+            Self::Message(item) => Some(*item),
+            Self::Gone(_) => None,
+        }
+    }
+
+    /// Its place in the delivery order of this node, from 1.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        match self {
+            Self::Message(item) => item.position,
+            Self::Gone(item) => item.position,
+        }
+    }
+
+    /// Its place in the canonical order.
+    #[must_use]
+    pub fn key(&self) -> OrderKey {
+        match self {
+            Self::Message(item) => item.key,
+            Self::Gone(item) => item.key,
+        }
+    }
 }
 
 impl ChatItem {
@@ -183,9 +258,25 @@ impl Chat {
     /// When the future is dropped early the message may or may not be sent. Where that matters use
     /// [`Chat::send_batch`].
     pub async fn send(&self, text: &str) -> Result<MessageId, NodeError> {
+        self.send_text(text, None).await
+    }
+
+    /// The same for a text that is gone after this time, on every device whose client knows of expiry; in whole ms, at
+    /// least one.
+    ///
+    /// # Errors
+    /// As [`Chat::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Chat::send`].
+    pub async fn send_expiring(&self, text: &str, after: Duration) -> Result<MessageId, NodeError> {
+        self.send_text(text, Some(after)).await
+    }
+
+    async fn send_text(&self, text: &str, after: Option<Duration>) -> Result<MessageId, NodeError> {
         let group = self.group;
         let texts = vec![text.to_owned()];
-        let ids = self.node.call(move |core| core.post_texts(group, texts)).await?;
+        let ids = self.node.call(move |core| core.post_texts(group, texts, after)).await?;
         ids.into_iter().next().ok_or(NodeError::Stopped)
     }
 
@@ -198,7 +289,7 @@ impl Chat {
     /// As [`Chat::send`].
     pub async fn send_many(&self, texts: Vec<String>) -> Result<Vec<MessageId>, NodeError> {
         let group = self.group;
-        self.node.call(move |core| core.post_texts(group, texts)).await
+        self.node.call(move |core| core.post_texts(group, texts, None)).await
     }
 
     /// Sends numbered lines exactly once, however often it is tried: those that this sending session has sent before
@@ -218,9 +309,37 @@ impl Chat {
         first_line: u64,
         lines: Vec<String>,
     ) -> Result<BatchAnswer, NodeError> {
+        self.send_batch_expiring(session, first_line, lines, None).await
+    }
+
+    /// The same for lines that are gone after this time, counted from when each is published; `None`: never.
+    ///
+    /// # Errors
+    /// As [`Chat::send_batch`].
+    ///
+    /// # Cancel safety
+    /// As [`Chat::send_batch`].
+    pub async fn send_batch_expiring(
+        &self,
+        session: [u8; 16],
+        first_line: u64,
+        lines: Vec<String>,
+        after: Option<Duration>,
+    ) -> Result<BatchAnswer, NodeError> {
         let group = self.group;
         let session = Session { id: session, first_line };
-        self.node.call(move |core| core.post_batch(group, session, lines)).await
+        self.node.call(move |core| core.post_batch(group, session, lines, after)).await
+    }
+
+    /// Sets what the messages of this chat may take here, in bytes, instead of what the node was built with
+    /// ([`Builder::max_group_bytes`](crate::Builder::max_group_bytes)); `None` goes back to that. It is kept. What is
+    /// above it is pruned at once.
+    ///
+    /// # Errors
+    /// When the cap is below 263,168 bytes, the chat was left, or the node does not work.
+    pub async fn set_max_bytes(&self, max_bytes: Option<u64>) -> Result<(), NodeError> {
+        let group = self.group;
+        self.node.call(move |core| core.set_max_bytes(group, max_bytes)).await
     }
 
     /// All messages in delivery order, those to come included, from where the durable cursor of this name stands (from
@@ -250,12 +369,29 @@ impl Chat {
     /// # Errors
     /// When the chat cannot be read here, or the node does not work.
     pub async fn history(&self, after: u64, limit: usize) -> Result<Vec<ChatItem>, NodeError> {
+        self.read(after, limit, ChatLine::into_message).await
+    }
+
+    /// The same with what is left of messages that are gone.
+    ///
+    /// # Errors
+    /// As [`Chat::history`].
+    pub async fn lines(&self, after: u64, limit: usize) -> Result<Vec<ChatLine>, NodeError> {
+        self.read(after, limit, Some).await
+    }
+
+    async fn read<T>(
+        &self,
+        after: u64,
+        limit: usize,
+        pick: fn(ChatLine) -> Option<T>,
+    ) -> Result<Vec<T>, NodeError> {
         let group = self.group;
         let (mut after, mut found) = (after, Vec::new());
         loop {
             let room = limit - found.len();
             let page = self.node.call(move |core| core.read_log(group, after, room, PAGE_BYTES)).await?;
-            found.extend(page.items);
+            found.extend(page.items.into_iter().filter_map(pick));
             if page.to == after || found.len() >= limit {
                 return Ok(found);
             }
@@ -275,13 +411,38 @@ impl Chat {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<ChatItem>, NodeError> {
+        let lines = self.read_page(after, direction, limit, false).await?;
+        Ok(lines.into_iter().filter_map(ChatLine::into_message).collect())
+    }
+
+    /// The same with what is left of messages that are gone.
+    ///
+    /// # Errors
+    /// As [`Chat::page`].
+    pub async fn line_page(
+        &self,
+        after: Option<OrderKey>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<ChatLine>, NodeError> {
+        self.read_page(after, direction, limit, true).await
+    }
+
+    async fn read_page(
+        &self,
+        after: Option<OrderKey>,
+        direction: Direction,
+        limit: usize,
+        with_gone: bool,
+    ) -> Result<Vec<ChatLine>, NodeError> {
         let group = self.group;
         // In parts, so that a large page does not hold up the node.
         let (mut after, mut found) = (after, Vec::new());
         loop {
             let room = (limit - found.len()).min(crate::limits::PAGE_MESSAGES);
-            let items = self.node.call(move |core| core.read_page(group, after, direction, room)).await?;
-            let (count, last) = (items.len(), items.last().map(|item| item.key));
+            let read = move |core: &mut Core| core.read_page(group, after, direction, room, with_gone);
+            let items = self.node.call(read).await?;
+            let (count, last) = (items.len(), items.last().map(ChatLine::key));
             found.extend(items);
             if count < room || found.len() >= limit {
                 return Ok(found);

@@ -169,6 +169,11 @@ impl Core {
                 self.tell(NodeEvent::Acknowledged { peer, group, count });
             }
             Event::TooLarge { peer, group, id, .. } => self.tell(NodeEvent::TooLarge { peer, group, id }),
+            Event::Pruned { group, positions } => {
+                let count = positions.iter().map(hedgerow_proto::Span::count).sum();
+                self.tell(NodeEvent::Pruned { group, count });
+            }
+            Event::HistoryGap { group, id, peer } => self.tell(NodeEvent::HistoryGap { group, id, peer }),
             Event::LinkReady { link, .. } => self.link_ready(link),
             // Nothing here sends or shows ephemeral messages.
             _ => {}

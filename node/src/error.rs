@@ -136,6 +136,15 @@ pub enum NodeError {
         /// The first line of the batch.
         found: u64,
     },
+    /// There is no room for the messages under a cap, and nothing may be pruned for them: what is held was written
+    /// here and nobody else holds it yet, or is not delivered yet.
+    #[error(
+        "no room for {messages} more messages under the cap of the store or the group: nothing that others hold too is left to prune"
+    )]
+    NoRoom {
+        /// How many messages there were.
+        messages: u64,
+    },
     /// The sending session belongs to another chat.
     #[error("this sending session belongs to group {0}")]
     BatchElsewhere(GroupId),

@@ -120,6 +120,22 @@ pub enum NodeEvent {
         /// The message.
         id: MessageId,
     },
+    /// Messages are gone here, for lack of room or because their time was over.
+    Pruned {
+        /// The group.
+        group: GroupId,
+        /// How many.
+        count: u64,
+    },
+    /// A message that others depend on is held by nobody in reach: they were delivered without it.
+    HistoryGap {
+        /// The group.
+        group: GroupId,
+        /// The message.
+        id: MessageId,
+        /// Who said that it had been there.
+        peer: PeerId,
+    },
     /// A contact has acknowledged that it holds messages.
     Acknowledged {
         /// The contact.

@@ -44,7 +44,8 @@ mod stream;
 
 pub use builder::Builder;
 pub use chat::{
-    BatchAnswer, Chat, ChatInfo, ChatItem, ChatKind, Invitation, Member, Quarantine, Quarantined,
+    BatchAnswer, Chat, ChatInfo, ChatItem, ChatKind, ChatLine, Gone, GoneItem, Invitation, Member,
+    Quarantine, Quarantined,
 };
 pub use contact::{Contact, WaitingPeer};
 pub use error::NodeError;
@@ -57,7 +58,7 @@ pub use stream::ChatStream;
 pub use hedgerow_clients::{self as clients, Content, GroupInvite, PeerTicket};
 pub use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId};
 pub use hedgerow_sync_core::store::{CheckReport, Direction};
-pub use hedgerow_sync_core::{Config, OrderKey, StoreError, Time};
+pub use hedgerow_sync_core::{Config, Horizon, OrderKey, StoreError, Time};
 pub use hedgerow_transports::{
     self as transports, Address, Identity, Link, LossProfile, Lossy, MemoryNetwork, RedialConfig, Transport,
 };

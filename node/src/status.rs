@@ -20,11 +20,15 @@ pub struct NodeStatus {
     pub links: Vec<LinkReport>,
     /// How many strangers wait to become contacts.
     pub waiting: u64,
+    /// What all messages take: their bodies, and 128 bytes for each.
+    pub bytes: u64,
+    /// What they may take; `null`: there is no cap.
+    pub max_bytes: Option<u64>,
     /// What crossed all links since the node was started, or since its store was opened again.
     pub traffic: TrafficReport,
 }
 
-/// How a group stands. All counts are messages.
+/// How a group stands. What is not said to be bytes are counts of messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupReport {
     /// Its id.
@@ -49,8 +53,16 @@ pub struct GroupReport {
     pub invalid: u64,
     /// Without a successor.
     pub heads: u64,
+    /// Delivered, and not held any more.
+    pub pruned: u64,
+    /// Missing in the history, and passed over.
+    pub gaps: u64,
     /// Delivered, and not readable.
     pub quarantined: u64,
+    /// What those with their bodies take, in bytes.
+    pub bytes: u64,
+    /// What they may take, in bytes; `null`: there is no cap.
+    pub max_bytes: Option<u64>,
 }
 
 /// How a contact stands in a group. All counts are messages.

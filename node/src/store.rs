@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hedgerow_proto::MessageId;
 use hedgerow_sync_core::store::{
-    Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow, MessageState,
-    PeerGroupRow, PeerNum, PeerRow, Snapshot, StoreError,
+    AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
+    MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, StoreError,
 };
 use hedgerow_sync_core::{OrderKey, Store};
 
@@ -36,11 +36,12 @@ impl Store for AnyStore {
         fn rollback() -> ();
         fn set_install(install: u64) -> ();
         fn put_group(group: &GroupRow) -> ();
-        fn set_head(group: GroupNum, head: u64, chain: u64) -> ();
+        fn set_head(group: GroupNum, head: u64, chain: u64, body_bytes: u64) -> ();
         fn remove_group(group: GroupNum) -> ();
         fn put_peer(peer: &PeerRow) -> ();
         fn remove_peer(peer: PeerNum) -> ();
         fn put_peer_group(row: &PeerGroupRow) -> ();
+        fn add_author(group: GroupNum, key: &[u8; 32]) -> AuthorNum;
         fn insert(row: &MessageRow, deps: &[MessageNum], body: Option<&Bytes>) -> MessageNum;
         fn fill(row: &MessageRow, deps: &[MessageNum], body: &Bytes) -> ();
         fn update(row: &MessageRow) -> ();
@@ -52,12 +53,15 @@ impl Store for AnyStore {
     }
     pass! { read
         fn load() -> Snapshot;
+        fn author_num(group: GroupNum, key: &[u8; 32]) -> Option<AuthorNum>;
+        fn author(num: AuthorNum) -> Option<AuthorRow>;
         fn find(id: &MessageId) -> Option<MessageRow>;
         fn row(num: MessageNum) -> Option<MessageRow>;
         fn at(group: GroupNum, position: u64) -> Option<MessageRow>;
         fn content(num: MessageNum) -> Option<Content>;
         fn children(parent: MessageNum, after: MessageNum, limit: usize) -> Vec<MessageNum>;
         fn in_state(state: MessageState, after: MessageNum, limit: usize) -> Vec<MessageRow>;
+        fn expiring(until_ms: i64, limit: usize) -> Vec<MessageRow>;
         fn page(group: GroupNum, after: Option<&OrderKey>, direction: Direction, limit: usize) -> Vec<MessageRow>;
         fn heads(group: GroupNum) -> Vec<MessageNum>;
         fn scan(after: MessageNum, limit: usize) -> Vec<MessageRow>;

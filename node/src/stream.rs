@@ -8,7 +8,7 @@ use futures_core::Stream;
 use hedgerow_proto::GroupId;
 use tokio::sync::watch;
 
-use crate::chat::ChatItem;
+use crate::chat::{ChatItem, ChatLine};
 use crate::core::LogPage;
 use crate::error::NodeError;
 use crate::limits::{PAGE_BYTES, PAGE_MESSAGES};
@@ -20,7 +20,8 @@ type Fetch = Pin<Box<dyn Future<Output = (watch::Receiver<u64>, Result<LogPage, 
 /// Made by [`Chat::stream`](crate::Chat::stream) and [`Chat::stream_from`](crate::Chat::stream_from).
 ///
 /// It reads from the store, a page at a time, so a reader that is slow holds up nothing and misses nothing.
-/// Messages that cannot be read are passed over; [`Chat::quarantine`](crate::Chat::quarantine) lists them.
+/// Messages that cannot be read are passed over; [`Chat::quarantine`](crate::Chat::quarantine) lists them. So are those
+/// that are gone; [`Chat::lines`](crate::Chat::lines) has what is left of them.
 ///
 /// With a durable cursor, asking for the next message says that the one before is done with. The node keeps that
 /// with each page, with [`commit`](Self::commit), and when the stream is dropped: after a crash some messages may come
@@ -159,10 +160,10 @@ impl Stream for ChatStream {
             this.watch = Some(watch);
             match page {
                 Ok(page) => {
-                    this.page = page.items.into();
+                    this.page = page.items.into_iter().filter_map(ChatLine::into_message).collect();
                     this.read_to = page.to;
                     if this.page.is_empty() {
-                        // All of it was unreadable: done with as well.
+                        // All of it was unreadable or gone: done with as well.
                         this.given = page.to;
                         this.done = page.to;
                     }

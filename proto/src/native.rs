@@ -334,11 +334,7 @@ fn tombstone_from_wire(tombstone: v1::Tombstone) -> Result<Tombstone, DecodeErro
     let id = tombstone.id[..]
         .try_into()
         .map_err(|_| DecodeError::Rule { record: "UNAVAILABLE", rule: "ids have 32 bytes each" })?;
-    Ok(Tombstone {
-        id: MessageId::from_bytes(id),
-        eff_ms: tombstone.eff_ms,
-        height: tombstone.height,
-    })
+    Ok(Tombstone { id: MessageId::from_bytes(id), eff_ms: tombstone.eff_ms, height: tombstone.height })
 }
 
 fn ephemeral_to_wire(ephemeral: &Ephemeral) -> Result<v1::Ephemeral, EncodeError> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, Message, MessageId, NativeCodec, Offer, OfferItem, Request, Span, Tombstone, Unavailable, Visibility,
-    WireMessage,
+    Hello, Message, MessageId, NativeCodec, Offer, OfferItem, Request, Span, Tombstone, Unavailable,
+    Visibility, WireMessage,
 };
 use serde_json::Value;
 

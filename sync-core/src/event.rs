@@ -166,6 +166,9 @@ pub struct Entry {
     pub arrived: Time,
     /// From when on its body is gone everywhere, in ms since 1970-01-01 UTC; `None`: never.
     pub expires_ms: Option<i64>,
+    /// Who wrote what is gone, if the group's client named an author. Not looked up where the body is held, which
+    /// says it.
+    pub author: Option<[u8; 32]>,
 }
 
 impl Entry {

@@ -3,7 +3,7 @@
 use crate::access::Access;
 use crate::args::GroupCommand;
 use crate::error::CliError;
-use crate::items::{GroupItem, TicketItem};
+use crate::items::{CapItem, GroupItem, TicketItem};
 use crate::output::{Output, on_one_line};
 use crate::request::Request;
 
@@ -16,6 +16,14 @@ pub(super) async fn run(access: &Access, command: GroupCommand, output: Output) 
         }
         GroupCommand::Link { name } => return ticket(access, Request::GroupLink { name }, output).await,
         GroupCommand::List => return list(access, output).await,
+        GroupCommand::Cap { name, bytes } => {
+            let request = Request::GroupCap { name, max_bytes: bytes.0 };
+            let set: CapItem = access.ask_one(request).await?;
+            return output.item(&set, |set| match set.max_bytes {
+                Some(bytes) => format!("{}  at most {bytes} bytes", set.group),
+                None => format!("{}  no cap of its own", set.group),
+            });
+        }
     };
     let group: GroupItem = access.ask_one(request).await?;
     output.item(&group, line)

@@ -91,7 +91,10 @@ async fn follow(access: &Access, mut reading: Reading, output: Output) -> Result
 }
 
 fn line(item: &MessageItem) -> String {
-    let author = item.author_name.clone().unwrap_or_else(|| item.author.chars().take(8).collect());
+    let author = item.author_name.clone().unwrap_or_else(|| match item.author.as_str() {
+        "" => "?".to_owned(),
+        author => author.chars().take(8).collect(),
+    });
     let author = on_one_line(&author);
     let mark = match (item.gap, item.fork) {
         (_, true) => " [its author said two things under this number]",

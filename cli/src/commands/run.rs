@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hedgerow::transports::TransportError;
-use hedgerow::{Address, Home, HomeError, Node, NodeError, Role};
+use hedgerow::{Address, Builder, Home, HomeError, Node, NodeError, Role};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::events::{Line, Printer};
@@ -18,12 +18,31 @@ use crate::error::CliError;
 use crate::limits::{PATIENCE, RETRY_PAUSE};
 use crate::output::Output;
 
+/// What may be kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caps {
+    pub(super) max_store: Option<u64>,
+    pub(super) max_group: Option<u64>,
+}
+
+impl Caps {
+    fn set(self, builder: Builder) -> Builder {
+        let builder = self.max_store.into_iter().fold(builder, Builder::max_store_bytes);
+        self.max_group.into_iter().fold(builder, Builder::max_group_bytes)
+    }
+}
+
 /// Runs the daemon until a signal ends it.
-pub(super) async fn run(path: PathBuf, listen: Vec<Address>, output: Output) -> Result<(), CliError> {
+pub(super) async fn run(
+    path: PathBuf,
+    caps: Caps,
+    listen: Vec<Address>,
+    output: Output,
+) -> Result<(), CliError> {
     // From here on a signal is an orderly end.
     let mut signals = Signals::new()?;
     let node = tokio::select! {
-        started = start(&path, &listen) => started?,
+        started = start(&path, caps, &listen) => started?,
         () = signals.next() => return Ok(()),
     };
     let mut events = node.events();
@@ -77,13 +96,13 @@ async fn lock(path: &Path) -> Result<Home, CliError> {
 }
 
 /// Starts the node at the best of the addresses that are not taken.
-async fn start(path: &Path, listen: &[Address]) -> Result<Node, CliError> {
+async fn start(path: &Path, caps: Caps, listen: &[Address]) -> Result<Node, CliError> {
     let mut home = lock(path).await?;
     let ports = Ports::new(path, listen);
     let mut choices = ports.choices.iter().peekable();
     loop {
         let addresses = choices.next().map_or(&[][..], Vec::as_slice);
-        let builder = Node::builder().open_home(home);
+        let builder = caps.set(Node::builder().open_home(home));
         let builder = addresses.iter().fold(builder, |builder, address| builder.listen(address));
         match builder.spawn().await {
             Ok(node) => {

@@ -6,7 +6,7 @@
 
 mod input;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -35,9 +35,10 @@ pub(super) async fn send(
     access: &Access,
     target: String,
     text: Vec<String>,
+    expire_after: Option<Duration>,
     output: Output,
 ) -> Result<(), CliError> {
-    let mut session = Session::new(access, target)?;
+    let mut session = Session::new(access, target, expire_after)?;
     let id = if text == ["-"] {
         pipe(&mut session).await?;
         None
@@ -76,13 +77,14 @@ struct Session<'a> {
     name: String,
     group: Option<String>,
     accepted: u64,
+    expire_after: Option<Duration>,
 }
 
 impl<'a> Session<'a> {
-    fn new(access: &'a Access, target: String) -> Result<Self, CliError> {
+    fn new(access: &'a Access, target: String, expire_after: Option<Duration>) -> Result<Self, CliError> {
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(CliError::Random)?;
-        Ok(Self { access, target, name: HEXLOWER.encode(&name), group: None, accepted: 0 })
+        Ok(Self { access, target, name: HEXLOWER.encode(&name), group: None, accepted: 0, expire_after })
     }
 
     /// Sends lines, however often it takes; gives the id of the last one if it is known.
@@ -94,6 +96,9 @@ impl<'a> Session<'a> {
             session: self.name.clone(),
             first_line,
             lines,
+            expire_after_ms: self
+                .expire_after
+                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         });
         let begun = Instant::now();
         let sent = loop {

@@ -13,9 +13,10 @@ use crate::request::Request;
 pub(super) async fn check(access: &Access, output: Output) -> Result<(), CliError> {
     let report: CheckItem = access.ask_one(Request::Check {}).await?;
     output.item(&report, |report| {
-        let CheckItem { messages, delivered, groups, peers, problem_count, .. } = report;
-        let mut text =
-            format!("{messages} messages, {delivered} delivered, {groups} groups, {peers} peers: ");
+        let CheckItem { messages, delivered, bytes, groups, peers, problem_count, .. } = report;
+        let mut text = format!(
+            "{messages} messages, {delivered} delivered, {bytes} bytes, {groups} groups, {peers} peers: "
+        );
         match problem_count {
             0 => text.push_str("the store is in order"),
             count => {
@@ -49,6 +50,7 @@ fn text(status: &Value) -> String {
         let _ = write!(text, "\n  listens at {}", on_one_line(address.as_str().unwrap_or_default()));
     }
     let _ = write!(text, "\n  {} strangers wait", word(status, "waiting"));
+    let _ = write!(text, "\n  {} bytes of {} held", word(status, "bytes"), word(status, "max_bytes"));
     let mut columns = |title: &str, rows: &str, fields: &[&str]| {
         let mut any = false;
         for row in list(rows) {
@@ -65,7 +67,20 @@ fn text(status: &Value) -> String {
     columns(
         "groups",
         "groups",
-        &["name", "kind", "held", "delivered", "missing", "waiting", "heads", "invalid"],
+        &[
+            "name",
+            "kind",
+            "held",
+            "delivered",
+            "missing",
+            "waiting",
+            "heads",
+            "invalid",
+            "pruned",
+            "gaps",
+            "bytes",
+            "max_bytes",
+        ],
     );
     columns(
         "peers in groups",

@@ -31,7 +31,7 @@ pub(super) fn read_entry(chat: &ChatState, group: GroupId, entry: &Entry) -> Rea
     if entry.position <= chat.unjudged_to {
         // It was delivered when there was nobody here to judge it.
         let verdicts = client.judge(&chat.descriptor, std::slice::from_ref(&message));
-        if verdicts.first() != Some(&Verdict::Valid) {
+        if !verdicts.first().is_some_and(Verdict::is_valid) {
             return Reading::Unreadable("it is not what its author signed".to_owned());
         }
     }

@@ -29,12 +29,12 @@ impl Core {
         if matches!(invite, GroupInvite::Private { .. }) {
             let name = self.shown(peer);
             check_name(&name)?;
-            self.post(id, &[Content::Added { member: peer, name }])?;
+            self.post(id, &[Content::Added { member: peer, name }], None)?;
         }
         if self.contacts.contains_key(&peer) {
             let direct = self.direct_chat(peer)?;
             if direct.can_read {
-                self.post(direct.group, &[Content::Invite(invite.clone())])?;
+                self.post(direct.group, &[Content::Invite(invite.clone())], None)?;
             }
         }
         Ok(invite)

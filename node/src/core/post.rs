@@ -1,9 +1,11 @@
 //! Publishing: signed, numbered, after the current heads, exactly once.
 
-use hedgerow_clients::limits::MAX_TEXT;
+use std::time::Duration;
+
+use hedgerow_clients::limits::{CREDENTIAL_LEN, EXPIRY_LEN, MAX_TEXT, POST_OVERHEAD};
 use hedgerow_clients::{AuthorState, Content, ContentError, DraftError, PostDraft};
 use hedgerow_proto::{GroupId, MessageId};
-use hedgerow_sync_core::{Draft, EngineError};
+use hedgerow_sync_core::{Draft, EngineError, MessageFacts};
 
 use super::{Core, rows};
 use crate::chat::BatchAnswer;
@@ -30,10 +32,11 @@ impl Core {
         &mut self,
         group: GroupId,
         texts: Vec<String>,
+        lifetime: Option<Duration>,
     ) -> Result<Vec<MessageId>, NodeError> {
         check_texts(&texts)?;
         let contents: Vec<_> = texts.into_iter().map(Content::Text).collect();
-        self.post(group, &contents)
+        self.post(group, &contents, lifetime)
     }
 
     /// Publishes those lines of a batch that were not published before.
@@ -42,6 +45,7 @@ impl Core {
         group: GroupId,
         session: Session,
         lines: Vec<String>,
+        lifetime: Option<Duration>,
     ) -> Result<BatchAnswer, NodeError> {
         check_texts(&lines)?;
         let now_ms = self.now().0;
@@ -63,7 +67,7 @@ impl Core {
         };
         let skip = usize::try_from(done).unwrap_or(usize::MAX);
         let fresh: Vec<_> = lines.into_iter().skip(skip).map(Content::Text).collect();
-        let ids = self.post(group, &fresh)?;
+        let ids = self.post(group, &fresh, lifetime)?;
         let next = next.saturating_add(u64::try_from(ids.len()).unwrap_or(u64::MAX));
         let row = [&next.to_be_bytes(), &now_ms.to_be_bytes(), group.as_bytes().as_slice()].concat();
         self.engine.set_value(rows::SESSION, &session.id, Some(&row))?;
@@ -91,19 +95,25 @@ impl Core {
     pub(super) fn say_joined(&mut self, group: GroupId) -> Result<(), NodeError> {
         match self.me.name.clone() {
             Some(name) if self.chat_state(group)?.client.is_some() => {
-                self.post(group, &[Content::Joined { name }]).map(drop)
+                self.post(group, &[Content::Joined { name }], None).map(drop)
             }
             _ => Ok(()),
         }
     }
 
     /// Signs and publishes. Whatever can be wrong with the contents shows before the first is published.
-    pub(super) fn post(&mut self, group: GroupId, contents: &[Content]) -> Result<Vec<MessageId>, NodeError> {
+    pub(super) fn post(
+        &mut self,
+        group: GroupId,
+        contents: &[Content],
+        lifetime: Option<Duration>,
+    ) -> Result<Vec<MessageId>, NodeError> {
         self.client_for(group)?;
+        self.check_room(group, contents)?;
         let mut own = self.own(group)?;
         let mut ids = Vec::with_capacity(contents.len());
         for content in contents {
-            ids.push(self.post_one(group, content, &mut own)?);
+            ids.push(self.post_one(group, content, lifetime, &mut own)?);
         }
         if !ids.is_empty() {
             let row = [own.number.to_be_bytes(), own.timestamp_ms.to_be_bytes()].concat();
@@ -112,12 +122,37 @@ impl Core {
         Ok(ids)
     }
 
-    fn post_one(&mut self, group: GroupId, content: &Content, own: &mut Own) -> Result<MessageId, NodeError> {
+    /// Refuses what does not fit under a cap, all of it.
+    fn check_room(&mut self, group: GroupId, contents: &[Content]) -> Result<(), NodeError> {
+        let mut bytes = 0;
+        for content in contents {
+            let len = content.encoded_len().map_err(DraftError::from)?
+                + POST_OVERHEAD
+                + CREDENTIAL_LEN
+                + EXPIRY_LEN;
+            bytes += u64::try_from(len).unwrap_or(u64::MAX);
+        }
+        let count = u64::try_from(contents.len()).unwrap_or(u64::MAX);
+        if count > 0 && !self.engine.has_room(group, count, bytes)? {
+            return Err(NodeError::NoRoom { messages: count });
+        }
+        Ok(())
+    }
+
+    fn post_one(
+        &mut self,
+        group: GroupId,
+        content: &Content,
+        lifetime: Option<Duration>,
+        own: &mut Own,
+    ) -> Result<MessageId, NodeError> {
         let now = self.now();
         let deps = self.engine.heads(group, MAX_HEADS)?;
         let number =
             own.number.checked_add(1).ok_or(NodeError::TooMany { what: "messages", limit: usize::MAX })?;
         let mut timestamp_ms = now.as_timestamp_ms().max(own.timestamp_ms);
+        // A clock that went back does not make it shorter.
+        let expires_ms = lifetime.map(|lifetime| after(timestamp_ms, lifetime));
         loop {
             let chat = self.chat_state(group)?;
             let draft = PostDraft {
@@ -126,9 +161,12 @@ impl Core {
                 deps: &deps,
                 number,
                 credential: chat.credential.as_ref(),
+                expires_ms,
             };
             let body = draft.body(&self.me.author, content)?;
-            match self.engine.publish(group, Draft { timestamp_ms, deps: deps.clone(), body }, now) {
+            let facts = MessageFacts { author: Some(*self.me.peer.as_bytes()), expires_ms };
+            let draft = Draft { timestamp_ms, deps: deps.clone(), body };
+            match self.engine.publish_with(group, draft, facts, now) {
                 Ok(id) => {
                     *own = Own { number, timestamp_ms };
                     return Ok(id);
@@ -181,6 +219,12 @@ fn read_own(row: &[u8]) -> Result<Own, NodeError> {
         }
         _ => Err(rows::damaged(rows::OWN, "not 16 bytes")),
     }
+}
+
+/// The time after another one by a duration, in ms; at least one later, and never beyond what a post can say.
+fn after(timestamp_ms: i64, lifetime: Duration) -> i64 {
+    let ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    timestamp_ms.saturating_add(ms.max(1))
 }
 
 /// Next line, time of the last batch in ms, group.

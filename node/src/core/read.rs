@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use hedgerow_clients::{AuthorState, Post};
 use hedgerow_proto::{GroupId, PeerId};
-use hedgerow_sync_core::store::Direction;
+use hedgerow_sync_core::store::{Direction, MessageState};
 use hedgerow_sync_core::{Entry, OrderKey};
 
 use super::index::{GAP, Reading, read_entry};
 use super::{Core, rows};
-use crate::chat::ChatItem;
+use crate::chat::{ChatItem, ChatLine, Gone, GoneItem};
 use crate::error::NodeError;
 use crate::limits::MAX_CURSOR_NAME;
 
 /// A part of the delivery order.
 pub(crate) struct LogPage {
-    pub(crate) items: Vec<ChatItem>,
+    pub(crate) items: Vec<ChatLine>,
     /// The position up to which it reaches, unreadable messages included.
     pub(crate) to: u64,
 }
@@ -55,7 +55,8 @@ impl Core {
         after: Option<OrderKey>,
         direction: Direction,
         limit: usize,
-    ) -> Result<Vec<ChatItem>, NodeError> {
+        with_gone: bool,
+    ) -> Result<Vec<ChatLine>, NodeError> {
         self.client_for(group)?;
         let mut found = Vec::new();
         let mut after = after;
@@ -64,9 +65,10 @@ impl Core {
             let entries = self.engine.page(group, after.as_ref(), direction, limit - found.len())?;
             let Some(last) = entries.last() else { break };
             after = Some(last.key);
-            found.extend(self.items(group, entries, |position| {
+            let lines = self.items(group, entries, |position| {
                 Ok(self.engine.value(rows::FLAG, &rows::key(group, &position.to_be_bytes()))?)
-            })?);
+            })?;
+            found.extend(lines.into_iter().filter(|line| with_gone || matches!(line, ChatLine::Message(_))));
         }
         Ok(found)
     }
@@ -76,14 +78,21 @@ impl Core {
         group: GroupId,
         entries: Vec<Entry>,
         flags: impl Fn(u64) -> Result<Option<Vec<u8>>, NodeError>,
-    ) -> Result<Vec<ChatItem>, NodeError> {
+    ) -> Result<Vec<ChatLine>, NodeError> {
         let chat = self.chat_state(group)?;
         let mut names: HashMap<PeerId, Option<String>> = HashMap::new();
         let mut states: HashMap<PeerId, AuthorState> = HashMap::new();
         let mut items = Vec::with_capacity(entries.len());
         for entry in entries {
-            let Reading::Post(post) = read_entry(chat, group, &entry) else { continue };
-            let Post { author, number, content } = *post;
+            let post = match read_entry(chat, group, &entry) {
+                Reading::Post(post) => post,
+                Reading::Gone => {
+                    items.push(ChatLine::Gone(Box::new(self.gone_item(group, &entry)?)));
+                    continue;
+                }
+                Reading::Unreadable(_) => continue,
+            };
+            let Post { author, number, content, expires_ms } = *post;
             let author_name = match names.get(&author) {
                 Some(name) => name.clone(),
                 None => names.entry(author).or_insert(self.author_name(group, author)?).clone(),
@@ -96,7 +105,7 @@ impl Core {
             };
             let fork = self.is_forked(group, author, number, state)?;
             let flags = flags(entry.position)?.and_then(|flags| flags.first().copied()).unwrap_or(0);
-            items.push(ChatItem {
+            items.push(ChatLine::Message(Box::new(ChatItem {
                 position: entry.position,
                 id: entry.id,
                 key: entry.key,
@@ -105,12 +114,44 @@ impl Core {
                 number,
                 timestamp_ms: entry.timestamp_ms,
                 content,
+                expires_ms,
                 deps: entry.deps,
                 gap: flags & GAP != 0,
                 fork,
-            });
+            })));
         }
         Ok(items)
+    }
+
+    /// What is left of a message without a body.
+    fn gone_item(&self, group: GroupId, entry: &Entry) -> Result<GoneItem, NodeError> {
+        let author = entry.author.map(PeerId::from_bytes);
+        let author_name = match author {
+            Some(author) => self.author_name(group, author)?,
+            None => None,
+        };
+        let over = entry.expires_ms.is_some_and(|at| at <= self.now().as_timestamp_ms());
+        let why = match entry.state {
+            MessageState::Gap => Gone::Missing,
+            _ if over => Gone::Expired,
+            _ => Gone::Pruned,
+        };
+        Ok(GoneItem {
+            position: entry.position,
+            id: entry.id,
+            key: entry.key,
+            author,
+            author_name,
+            timestamp_ms: entry.timestamp_ms,
+            expires_ms: entry.expires_ms,
+            why,
+        })
+    }
+
+    /// Sets what the messages of a chat may take here.
+    pub(crate) fn set_max_bytes(&mut self, group: GroupId, max_bytes: Option<u64>) -> Result<(), NodeError> {
+        self.chat_state(group)?;
+        Ok(self.engine.set_max_bytes(group, max_bytes)?)
     }
 
     /// Where a durable cursor stands.

@@ -9,6 +9,11 @@ use crate::chat::ChatKind;
 use crate::error::NodeError;
 use crate::status::{GroupReport, LinkReport, NodeStatus, PeerReport};
 
+/// A cap, if it is one.
+fn capped(max_bytes: u64) -> Option<u64> {
+    Some(max_bytes).filter(|max| *max < u64::MAX)
+}
+
 impl Core {
     pub(crate) fn status(&self) -> Result<NodeStatus, NodeError> {
         let status = self.engine.status();
@@ -27,6 +32,10 @@ impl Core {
                 missing: group.missing,
                 invalid: group.invalid,
                 heads: group.heads,
+                pruned: group.pruned,
+                gaps: group.gaps,
+                bytes: group.bytes,
+                max_bytes: capped(group.max_bytes),
                 quarantined: rows::number(&self.engine, rows::QUARANTINED, group.id.as_bytes())?,
             });
         }
@@ -38,6 +47,8 @@ impl Core {
             peers: status.peers.iter().map(|peer| self.peer_report(peer)).collect(),
             links: status.links.iter().filter_map(|link| self.link_report(link)).collect(),
             waiting: u64::try_from(self.waiting()?.len()).unwrap_or(u64::MAX),
+            bytes: status.bytes,
+            max_bytes: capped(status.max_bytes),
             traffic: self.engine.traffic().into(),
         })
     }

@@ -95,6 +95,7 @@ impl Forged {
             deps: &deps,
             number,
             credential: None,
+            expires_ms: None,
         };
         let author = hedgerow::clients::Author::from_seed(&self.seed);
         let body = body(&draft, &author);

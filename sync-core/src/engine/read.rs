@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::event::{Draft, Entry, GroupStatus, LinkStatus, Missing, PeerGroupStatus, Status, Traffic};
 use crate::order::OrderKey;
 use crate::record::InFlight;
-use crate::store::{Direction, KeyValue, MessageRow, Store};
+use crate::store::{Direction, KeyValue, MESSAGE_WEIGHT, MessageRow, Store};
 use crate::time::Time;
 use crate::verdict::MessageFacts;
 
@@ -46,6 +46,18 @@ impl<S: Store> Engine<S> {
         let result = self.keep_own(num, id, &message, facts);
         self.guard(result)?;
         Ok(id)
+    }
+
+    /// Whether so many messages of our own, whose bodies have so many bytes together, can be published in a group
+    /// under the caps: for an application that wants all of them or none. Nothing is pruned yet.
+    ///
+    /// # Errors
+    /// When there is no such group, or the store fails.
+    pub fn has_room(&mut self, group: GroupId, count: u64, body_bytes: u64) -> Result<bool, EngineError> {
+        self.usable()?;
+        let num = self.group_num(group)?;
+        let result = self.has_room_for(num, body_bytes.saturating_add(count.saturating_mul(MESSAGE_WEIGHT)));
+        self.guard(result)
     }
 
     /// Sends a message once to every peer that a link is up to: never stored, acknowledged or repeated. For
@@ -168,6 +180,12 @@ impl<S: Store> Engine<S> {
     fn read_entry(&self, row: &MessageRow) -> Result<Entry, EngineError> {
         let content = self.store.content(row.num)?;
         let (deps, body) = content.map_or((Vec::new(), None), |content| (content.deps, content.body));
+        // Not even for the moment until it is pruned.
+        let body = body.filter(|_| !self.is_over(row));
+        let author = match row.author.filter(|_| body.is_none()) {
+            Some(num) => self.store.author(num)?.map(|author| author.key),
+            None => None,
+        };
         Ok(Entry {
             id: row.id,
             position: row.position,
@@ -175,11 +193,11 @@ impl<S: Store> Engine<S> {
             state: row.state,
             timestamp_ms: row.timestamp_ms,
             deps: deps.into_iter().map(|dep| dep.id).collect(),
-            // Not even for the moment until it is pruned.
-            body: body.filter(|_| !self.is_over(row)),
+            body,
             origin: row.origin.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.id),
             arrived: row.arrived,
             expires_ms: row.expires_ms,
+            author,
         })
     }
 

@@ -146,18 +146,29 @@ impl<S: Store> Engine<S> {
         }
         let incoming = delivered.then(|| (row.group, Share::of(row), weight));
         let group_total = counts.weight + weight;
-        self.free_bytes(row.group, group_total.saturating_sub(group_cap), weight, incoming)
+        let over = (group_total.saturating_sub(group_cap), weight);
+        let Some(victims) = self.find_victims(row.group, over, incoming)? else { return Ok(false) };
+        for row in victims {
+            self.prune(row)?;
+        }
+        Ok(true)
     }
 
-    /// Prunes until a group counts for `of_group` bytes less, and until the node has room for `weight` more bytes.
-    /// If that cannot be, nothing is pruned and the answer is false.
-    fn free_bytes(
+    /// Whether messages of our own of this weight could be delivered in a group.
+    pub(super) fn has_room_for(&mut self, group: GroupNum, weight: u64) -> Result<bool, EngineError> {
+        let Some(state) = self.groups.get(&group) else { return Ok(false) };
+        let over = state.counts.weight.saturating_add(weight).saturating_sub(self.cap_of(state));
+        Ok(self.find_victims(group, (over, weight), None)?.is_some())
+    }
+
+    /// What has to be pruned for a group to count for `of_group` bytes less, and for the node to have room for
+    /// `weight` more bytes; `None` if that cannot be.
+    fn find_victims(
         &mut self,
         group: GroupNum,
-        of_group: u64,
-        weight: u64,
+        (of_group, weight): (u64, u64),
         incoming: Option<(GroupNum, Share, u64)>,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Option<Vec<MessageRow>>, EngineError> {
         let node_cap = self.config.max_store_bytes;
         let mut victims: Vec<MessageRow> = Vec::new();
         let mut freed = 0;
@@ -177,16 +188,11 @@ impl<S: Store> Engine<S> {
             }
             victims.push(row);
         };
-        for row in victims {
-            // Its bytes are given back once, whether it stays or goes.
-            if let Some(ledger) = &mut self.ledger {
-                ledger.enter(&row);
-            }
-            if enough {
-                self.prune(row)?;
-            }
+        // They are still there.
+        if let Some(ledger) = &mut self.ledger {
+            victims.iter().for_each(|row| ledger.enter(row));
         }
-        Ok(enough)
+        Ok(enough.then_some(victims))
     }
 
     /// The message that is pruned next: of those that pay, the first that has one which may go.

@@ -91,6 +91,18 @@ pub(super) enum Line {
         group: String,
         id: String,
     },
+    Pruned {
+        group: String,
+        name: String,
+        count: u64,
+    },
+    HistoryGap {
+        group: String,
+        name: String,
+        id: String,
+        peer_id: String,
+        peer: String,
+    },
     Invited {
         from: String,
         peer: String,
@@ -138,6 +150,10 @@ impl Line {
             Self::Undelivered { peer, count, .. } => format!("{peer} lacks {count} messages for long"),
             Self::TooLarge { peer, id, .. } => {
                 format!("message {id} does not fit through the link to {peer}")
+            }
+            Self::Pruned { name, count, .. } => format!("{name}: {count} messages are gone"),
+            Self::HistoryGap { name, id, peer, .. } => {
+                format!("{name}: message {id} is missing in the history, {peer} no longer has it either")
             }
             Self::Invited { peer, group, .. } => {
                 format!("{peer} invites to group {group}: see `hedgerow group list`")
@@ -253,6 +269,16 @@ async fn line(node: &Node, event: &NodeEvent) -> Option<Line> {
             peer: called(node, *peer).await,
             group: group.to_string(),
             id: id.to_string(),
+        },
+        NodeEvent::Pruned { group, count } => {
+            Line::Pruned { group: group.to_string(), name: name(node, *group).await, count: *count }
+        }
+        NodeEvent::HistoryGap { group, id, peer } => Line::HistoryGap {
+            group: group.to_string(),
+            name: name(node, *group).await,
+            id: id.to_string(),
+            peer_id: peer.to_string(),
+            peer: called(node, *peer).await,
         },
         NodeEvent::Invited { from, group } => Line::Invited {
             from: from.to_string(),
