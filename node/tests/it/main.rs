@@ -7,4 +7,5 @@ mod faults;
 mod forward;
 mod reading;
 mod restart;
+mod retention;
 mod support;

@@ -94,6 +94,7 @@ impl<S: Store> Engine<S> {
                     pair.session.again.remove(ours);
                 } else {
                     pair.has.remove(ours);
+                    pair.settled_to = pair.settled_to.min(ours.saturating_sub(1));
                     pair.session.again.insert(ours);
                 }
             }

@@ -284,8 +284,9 @@ impl<S: Store> Engine<S> {
         let head = group_state.head;
         let pair = self.peers.get_mut(&peer).and_then(|peer| peer.groups.get_mut(&group));
         let Some(pair) = pair else { return };
-        let behind = pair.visibility == Visibility::Shared
-            && pair.has.first_absent_of_both(&group_state.gone, 1) <= head;
+        let lacking = pair.first_lacking(&group_state.gone);
+        pair.settled_to = lacking.saturating_sub(1);
+        let behind = pair.visibility == Visibility::Shared && lacking <= head;
         match pair.behind {
             None if behind => {
                 pair.behind = Some((now, false));

@@ -260,7 +260,7 @@ impl<S: Store> Engine<S> {
                     requested: peer.requested as u64,
                     parked,
                     unvalidated,
-                    settled: pair.has.first_absent_of_both(&group.gone, 1) > group.head,
+                    settled: pair.first_lacking(&group.gone) > group.head,
                 });
             }
         }

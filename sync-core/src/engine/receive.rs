@@ -360,6 +360,7 @@ impl<S: Store> Engine<S> {
             {
                 // What the state machine does on a REQUEST, for a whole span at once.
                 pair.has.remove_span(span);
+                pair.settled_to = pair.settled_to.min(span.first.saturating_sub(1));
                 session.asked.insert_span(span);
                 session.again.insert_span(span);
                 let positions: Vec<u64> =

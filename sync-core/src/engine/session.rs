@@ -235,6 +235,7 @@ impl<S: Store> Engine<S> {
             if known {
                 for (&group, pair) in &mut peer.groups {
                     pair.has.clear();
+                    pair.settled_to = 0;
                     pair.got.clear();
                     pair.mark = 0;
                     pair.mark_chain = 0;
@@ -322,6 +323,7 @@ impl<S: Store> Engine<S> {
         } else {
             SpanSet::new()
         };
+        pair.settled_to = 0;
         pair.session.next = 1;
         pair.session.again.clear();
         pair.has_grew = true;

@@ -156,6 +156,9 @@ pub(super) struct PeerGroup {
     pub(super) got: SpanSet,
     pub(super) mark: u64,
     pub(super) mark_chain: u64,
+    /// At each position up to this one, the peer has the message or nobody can send it. Found again from 0 when the
+    /// peer is known to hold less.
+    pub(super) settled_to: u64,
     /// Commits since the row was last written.
     pub(super) unsaved: usize,
     /// Since when the peer lacks something, and whether that was reported.
@@ -323,6 +326,11 @@ impl<T> Window<T> {
 }
 
 impl PeerGroup {
+    /// The first of our positions that the peer lacks and could get, be it one that is not given yet.
+    pub(super) fn first_lacking(&self, gone: &SpanSet) -> u64 {
+        self.has.first_absent_of_both(gone, self.settled_to + 1)
+    }
+
     /// Notes that positions of the peer are held here.
     pub(super) fn note_got(&mut self, span: Span) {
         self.got.insert_span(span);

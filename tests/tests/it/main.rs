@@ -12,5 +12,6 @@ mod full_disk;
 mod kill;
 mod proxy;
 mod relay;
+mod retention;
 mod stores;
 mod support;

@@ -155,8 +155,15 @@ impl Device {
     /// Starts the daemon, and waits until it is ready. It takes the same port again each time if it can.
     #[track_caller]
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with more options.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, options: &[&str]) {
         assert!(self.daemon.is_none(), "it runs already");
         let mut command = hedgerow(&self.home, &["run", "--json", "--listen", "tcp://127.0.0.1:0"]);
+        command.args(options);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (output, seen) = (BufReader::new(process.stdout.take().unwrap()), lines.clone());

@@ -3,6 +3,7 @@
 mod caps;
 mod expiry;
 mod horizon;
+mod random;
 
 use hedgerow_proto::{GroupId, Message, MessageId};
 
