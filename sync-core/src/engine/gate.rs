@@ -125,10 +125,7 @@ impl<S: Store> Engine<S> {
         let parks = row.missing > 0 || early;
         let unheard = deps.entries.iter().filter(|dep| dep.num.is_none()).count() as u64;
         let load = Load::of(&row, self.config.max_clock_skew_ms).naming(unheard);
-        if deps.doubtful
-            || !self.has_room_for(origin, group_num, load)
-            || !self.make_room(&row, parks)?
-        {
+        if deps.doubtful || !self.has_room_for(origin, group_num, load) || !self.make_room(&row, parks)? {
             return Ok(Kept::NoRoom);
         }
         let nums = self.place_deps(origin, group_num, &deps)?;

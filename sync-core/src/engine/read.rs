@@ -56,7 +56,8 @@ impl<S: Store> Engine<S> {
     pub fn has_room(&mut self, group: GroupId, count: u64, body_bytes: u64) -> Result<bool, EngineError> {
         self.usable()?;
         let num = self.group_num(group)?;
-        let result = self.has_room_for(num, body_bytes.saturating_add(count.saturating_mul(MESSAGE_WEIGHT)));
+        let result =
+            self.has_room_for_own(num, body_bytes.saturating_add(count.saturating_mul(MESSAGE_WEIGHT)));
         self.guard(result)
     }
 

@@ -155,7 +155,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Whether messages of our own of this weight could be delivered in a group.
-    pub(super) fn has_room_for(&mut self, group: GroupNum, weight: u64) -> Result<bool, EngineError> {
+    pub(super) fn has_room_for_own(&mut self, group: GroupNum, weight: u64) -> Result<bool, EngineError> {
         let Some(state) = self.groups.get(&group) else { return Ok(false) };
         let over = state.counts.weight.saturating_add(weight).saturating_sub(self.cap_of(state));
         Ok(self.find_victims(group, (over, weight), None)?.is_some())

@@ -48,7 +48,7 @@ fn chain(count: u64, reverse: bool, valid: bool) {
             while let Some(event) = engine.poll_event().unwrap() {
                 match event {
                     Event::Validate { id, .. } => {
-                        let verdict = if valid || id != first { Verdict::Valid } else { Verdict::Invalid };
+                        let verdict = if valid || id != first { Verdict::VALID } else { Verdict::Invalid };
                         engine.judge(id, verdict, NOW).unwrap();
                     }
                     Event::Delivered { first, last, .. } => delivered += last + 1 - first,

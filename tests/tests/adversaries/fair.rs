@@ -43,7 +43,7 @@ fn jain(shares: &[u64]) -> f64 {
 fn drain(engine: &mut Engine<MemoryStore>) {
     while let Some(event) = engine.poll_event().unwrap() {
         if let Event::Validate { id, .. } = event {
-            engine.judge(id, Verdict::Valid, NOW).unwrap();
+            engine.judge(id, Verdict::VALID, NOW).unwrap();
         }
     }
 }

@@ -265,7 +265,7 @@ impl Run {
     }
 
     fn judge(&mut self, id: MessageId, valid: bool) {
-        let verdict = if valid { Verdict::Valid } else { Verdict::Invalid };
+        let verdict = if valid { Verdict::VALID } else { Verdict::Invalid };
         self.engine.judge(id, verdict, NOW).unwrap();
         self.drain();
     }

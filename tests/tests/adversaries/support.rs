@@ -123,14 +123,23 @@ pub(crate) fn offer(first: u64, ids: impl IntoIterator<Item = MessageId>) -> Fra
 
 /// A frame that asks for positions and ids in the first group.
 pub(crate) fn request(positions: &[Span], ids: &[MessageId]) -> Frame {
-    let request = Request { group: GroupRef::Number(1), positions: positions.to_vec(), ids: ids.to_vec() };
+    let request = Request {
+        group: GroupRef::Number(1),
+        positions: positions.to_vec(),
+        ids: ids.to_vec(),
+        tombstones: vec![],
+    };
     Frame { requests: vec![request], ..Frame::default() }
 }
 
 /// A frame that says that positions and ids in the first group are not there.
 pub(crate) fn unavailable(positions: &[Span], ids: &[MessageId]) -> Frame {
-    let unavailable =
-        Unavailable { group: GroupRef::Number(1), positions: positions.to_vec(), ids: ids.to_vec() };
+    let unavailable = Unavailable {
+        group: GroupRef::Number(1),
+        positions: positions.to_vec(),
+        ids: ids.to_vec(),
+        tombstones: vec![],
+    };
     Frame { unavailables: vec![unavailable], ..Frame::default() }
 }
 

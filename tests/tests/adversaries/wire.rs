@@ -180,7 +180,7 @@ fn floods_of_small_records_are_taken_and_change_nothing() {
     let hand = Hand::new(&mut net, 99, &[group]);
     hand.hear(&mut net);
     hand.say(&mut net, &offer(1, (0..512).map(no_id)));
-    let none = Unavailable { group: GroupRef::Number(1), positions: vec![], ids: vec![] };
+    let none = Unavailable { group: GroupRef::Number(1), positions: vec![], ids: vec![], tombstones: vec![] };
     let offered = Unavailable { positions: vec![Span::one(7)], ..none.clone() };
     let same = announce(group, 1);
     let floods = [

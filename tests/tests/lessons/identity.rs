@@ -177,8 +177,14 @@ async fn an_author_who_leaves_many_gaps_hides_a_fork() {
     let author = Author::from_seed(&[3; 32]);
     let post = |number: u64, text: &str| {
         let timestamp_ms = i64::try_from(number).unwrap();
-        let draft =
-            PostDraft { group: plaza.descriptor(), timestamp_ms, deps: &[], number, credential: None };
+        let draft = PostDraft {
+            group: plaza.descriptor(),
+            timestamp_ms,
+            deps: &[],
+            number,
+            credential: None,
+            expires_ms: None,
+        };
         let body = draft.body(&author, &Content::Text(text.to_owned())).unwrap();
         Draft { timestamp_ms, deps: vec![], body }
     };
@@ -225,7 +231,14 @@ fn judge(message: &Message) -> Verdict {
 
 fn post(author: &Author, credential: Option<&Credential>, text: &str, deps: &[MessageId]) -> Message {
     let garden = garden();
-    let draft = PostDraft { group: garden.descriptor(), timestamp_ms: 5, deps, number: 1, credential };
+    let draft = PostDraft {
+        group: garden.descriptor(),
+        timestamp_ms: 5,
+        deps,
+        number: 1,
+        credential,
+        expires_ms: None,
+    };
     draft.message(author, &Content::Text(text.to_owned())).unwrap()
 }
 
@@ -273,8 +286,14 @@ fn a_message_from_a_non_member_is_stored_and_relayed() {
         Message::new(group, 5, vec![], body.into()).unwrap()
     };
     let alone = PublicGroup::new([7; 16], "garden", "").unwrap();
-    let without =
-        PostDraft { group: alone.descriptor(), timestamp_ms: 5, deps: &[], number: 1, credential: None };
+    let without = PostDraft {
+        group: alone.descriptor(),
+        timestamp_ms: 5,
+        deps: &[],
+        number: 1,
+        credential: None,
+        expires_ms: None,
+    };
     let without = without.message(&eve, &Content::Text("none at all".to_owned())).unwrap();
     let bad = [
         Message::new(group, 5, vec![], without.body().clone()).unwrap(),

@@ -130,7 +130,7 @@ fn a_parent_that_is_stored_but_waits_itself_lets_its_child_through() {
     fake.send(&mut net, &[&parent]);
     net.run(500);
     fake.send(&mut net, &[&child]);
-    net.engines[0].judge(child.id(), Verdict::Valid, net.now).unwrap();
+    net.engines[0].judge(child.id(), Verdict::VALID, net.now).unwrap();
     net.drain(0);
     assert!(net.bodies(0, group).is_empty(), "valid, and its parent is stored, not delivered");
     net.run(1_000);

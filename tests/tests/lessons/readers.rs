@@ -106,7 +106,7 @@ fn engine_unasked_for_an_hour() {
                 events += 1;
                 match event {
                     Event::Validate { id, .. } => {
-                        reader.judge(id, hedgerow_sync_core::Verdict::Valid, now).unwrap();
+                        reader.judge(id, hedgerow_sync_core::Verdict::VALID, now).unwrap();
                     }
                     Event::Delivered { first, last, .. } => {
                         for entry in reader.log(group, first - 1, BURST, usize::MAX).unwrap() {

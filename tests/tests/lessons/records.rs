@@ -82,7 +82,7 @@ fn an_offer_of_a_held_message_is_not_answered_and_never_ends() {
 #[test]
 fn an_offer_of_what_is_held_unshared_or_invalid_brings_the_body_again() {
     let mut net = Net::new(1, 1);
-    net.judge = |m| if m.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::Valid };
+    net.judge = |m| if m.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::VALID };
     let group = net.group("g", true);
     let fake = Fake::new(&mut net, &[group]);
     let good = message(group, "good", &[]);

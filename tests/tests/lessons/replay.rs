@@ -58,7 +58,7 @@ impl<S: Store> Device<S> {
     fn judge(&mut self) {
         while let Some(event) = self.engine.poll_event().unwrap() {
             if let Event::Validate { id, message } = event {
-                let verdict = if message.body() == "bad" { Verdict::Invalid } else { Verdict::Valid };
+                let verdict = if message.body() == "bad" { Verdict::Invalid } else { Verdict::VALID };
                 self.engine.judge(id, verdict, NOW).unwrap();
             }
         }
