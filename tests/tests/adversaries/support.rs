@@ -123,12 +123,7 @@ pub(crate) fn offer(first: u64, ids: impl IntoIterator<Item = MessageId>) -> Fra
 
 /// A frame that asks for positions and ids in the first group.
 pub(crate) fn request(positions: &[Span], ids: &[MessageId]) -> Frame {
-    let request = Request {
-        group: GroupRef::Number(1),
-        positions: positions.to_vec(),
-        ids: ids.to_vec(),
-        tombstones: vec![],
-    };
+    let request = Request { group: GroupRef::Number(1), positions: positions.to_vec(), ids: ids.to_vec() };
     Frame { requests: vec![request], ..Frame::default() }
 }
 

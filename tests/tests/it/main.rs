@@ -13,5 +13,6 @@ mod kill;
 mod proxy;
 mod relay;
 mod retention;
+mod secrets;
 mod stores;
 mod support;
