@@ -189,7 +189,7 @@ fn a_post_says_who_wrote_it_and_when_it_expires() {
             let draft = PostDraft { credential: credential.as_ref(), expires_ms, ..draft(group) };
             let message = draft.message(&member, &text("soon gone")).unwrap();
             let facts = MessageFacts { author: Some(*member.id().as_bytes()), expires_ms };
-            assert_eq!(client.judge(group, &[message.clone()]), [Verdict::Valid(facts)]);
+            assert_eq!(client.judge(group, std::slice::from_ref(&message)), [Verdict::Valid(facts)]);
             let post = client.read(group, &message).unwrap();
             assert_eq!((post.content, post.expires_ms), (text("soon gone"), expires_ms));
         }
@@ -220,7 +220,7 @@ fn an_expiry_that_is_none_is_valid_and_unreadable_and_never_comes() {
             };
             let message = draft(group).seal(&member, &body).unwrap();
             let facts = MessageFacts { author: Some(*member.id().as_bytes()), expires_ms: None };
-            assert_eq!(client.judge(group, &[message.clone()]), [Verdict::Valid(facts)]);
+            assert_eq!(client.judge(group, std::slice::from_ref(&message)), [Verdict::Valid(facts)]);
             assert_eq!(client.read(group, &message), Err(ReadError::Body(BodyError::Expiry)));
         }
     }
