@@ -1,5 +1,6 @@
 //! The engine: inputs are method calls that carry the time, outputs are polled.
 
+mod audit;
 mod facts;
 mod gate;
 mod groups;
@@ -20,6 +21,7 @@ use hedgerow_proto::{GroupId, Message, MessageId, PeerId, Visibility};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+pub use self::audit::Outstanding;
 use self::retention::{Ledger, check_cap};
 use self::state::{Group, Link, Peer, PeerGroup};
 use self::wants::Wants;

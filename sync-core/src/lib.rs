@@ -14,7 +14,7 @@ mod time;
 mod verdict;
 
 pub use config::{Config, Horizon, LinkProfile, PushPolicy};
-pub use engine::{Engine, LinkId};
+pub use engine::{Engine, LinkId, Outstanding};
 pub use error::{EngineError, ReceiveError, Rule, Violation};
 pub use event::{
     Draft, Entry, Event, GroupInfo, GroupStatus, LinkStatus, Missing, PeerGroupStatus, Status, Traffic,

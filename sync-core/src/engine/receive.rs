@@ -16,9 +16,9 @@ use crate::store::{GroupNum, MessageState, PeerNum, Store};
 use crate::time::Time;
 
 /// How many separate spans of positions a peer may have asked for at a time.
-const MAX_ASKED_SPANS: usize = 16_384;
+pub(super) const MAX_ASKED_SPANS: usize = 16_384;
 /// Most messages outside our log that a peer may have asked for at a time.
-const MAX_ASKED_IDS: usize = 4096;
+pub(super) const MAX_ASKED_IDS: usize = 4096;
 
 impl<S: Store> Engine<S> {
     /// Takes one frame from a link. Each record in it is judged alone: one that breaks a rule is counted

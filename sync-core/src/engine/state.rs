@@ -323,6 +323,10 @@ impl<T> Window<T> {
     pub(super) fn get(&self, position: u64) -> Option<&T> {
         self.values.get(&position)
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
 }
 
 impl PeerGroup {

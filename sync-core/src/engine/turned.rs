@@ -9,7 +9,7 @@ use crate::spanset::SpanSet;
 use crate::store::{GroupNum, PeerNum, Store};
 
 /// How many separate spans of a peer's positions are noted, at most. What is left out comes with a later session.
-const MAX_TURNED_AWAY: usize = 16_384;
+pub(super) const MAX_TURNED_AWAY: usize = 16_384;
 
 impl<S: Store> Engine<S> {
     /// Notes a position of the peer that came when there was no room for it.

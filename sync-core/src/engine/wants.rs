@@ -82,6 +82,16 @@ impl Wants {
         self.by_group.get(&group).into_iter().flatten().copied().collect()
     }
 
+    /// How many messages a peer is asked for.
+    pub(super) fn asked_of(&self, peer: PeerNum) -> usize {
+        self.map.values().filter(|want| want.asked == Some(peer)).count()
+    }
+
+    /// What is to be looked at again, and when.
+    pub(super) fn timers(&self) -> impl Iterator<Item = (MessageId, Time)> {
+        self.map.iter().filter_map(|(&id, want)| Some((id, want.timer?)))
+    }
+
     pub(super) fn missing(&self, group: GroupNum) -> Vec<Missing> {
         let wants = self.by_group.get(&group).into_iter().flatten();
         let wants = wants.filter_map(|id| Some((id, self.map.get(id)?)));

@@ -1,0 +1,305 @@
+//! The liveness phase: a core of the honest nodes is well again, and must agree and fall silent.
+
+use std::collections::BTreeSet;
+
+use hedgerow_proto::{GroupId, MessageId, Visibility};
+use hedgerow_sync_core::LinkProfile;
+use hedgerow_sync_core::store::Direction;
+use rand::RngExt as _;
+
+use super::options::{Happening, pick};
+use super::run::Broken;
+use super::world::{World, peer};
+
+/// How long the core may take to agree once it is well again, in ms.
+const PATIENCE_MS: u64 = 30 * 60_000;
+/// How long the settled core is watched, in ms.
+const WATCH_MS: u64 = 3_600_000;
+/// How far the clocks of the core are off at most, in ms.
+const CORE_SKEW_MS: i64 = 600_000;
+
+impl World {
+    /// Heals a core, waits until it agrees, and watches it being silent. Returns how long it took to agree, in ms.
+    pub(super) fn come_to_rest(&mut self) -> Result<u64, Broken> {
+        let core = self.heal()?;
+        let took = self.converge(&core, true)?;
+        // Whoever is not well, or lies, may talk for ever.
+        for at in self.up() {
+            let ends = self.wires[at].as_ref().map(|wire| [wire.ends[0].node, wire.ends[1].node]);
+            if ends.is_some_and(|ends| ends.iter().any(|n| !core.contains(n))) {
+                self.disconnect(at);
+            }
+        }
+        self.converge(&core, false)?;
+        self.watch(&core)?;
+        Ok(took)
+    }
+
+    /// The core is up, shares everything, and a path of reliable links leads from each to each.
+    fn heal(&mut self) -> Result<BTreeSet<usize>, Broken> {
+        let mut core: Vec<usize> = (0..self.options.nodes).collect();
+        if self.rng.random_bool(0.5) {
+            let size = self.rng.random_range(2..=core.len());
+            while core.len() > size {
+                let at = self.rng.random_range(0..core.len());
+                core.swap_remove(at);
+            }
+            core.sort_unstable();
+        }
+        self.note(|| format!("the core is {core:?}"));
+        for n in 0..self.nodes.len() {
+            self.nodes[n].crash_after = None;
+        }
+        self.set_core_clocks(&core);
+        self.end_bad_links(&core);
+        self.forget_tainted(&core)?;
+        let everywhere = self.rng.random_bool(0.5);
+        for &n in &core {
+            for group in 0..self.groups.len() {
+                if everywhere || self.nodes[n].member.contains(&group) {
+                    self.join(n, group, 1.0)?;
+                }
+            }
+        }
+        // A random tree among the members of each group.
+        for group in 0..self.groups.len() {
+            let members = self.members(&core, group);
+            for at in 1..members.len() {
+                let other = members[self.rng.random_range(0..at)];
+                if !self.reliably_linked(members[at], other) {
+                    self.connect_with(members[at], other, LinkProfile::reliable(), 0.0, (10, 10))?;
+                }
+            }
+        }
+        Ok(core.into_iter().collect())
+    }
+
+    /// All clocks of the core show about the same, and no message of the core is from the future. Clocks that run are
+    /// not set back.
+    fn set_core_clocks(&mut self, core: &[usize]) {
+        let latest = self.nodes.iter().map(|node| node.skew_ms).max().unwrap_or(0);
+        for &n in core {
+            let skew = latest + self.rng.random_range(0..=CORE_SKEW_MS);
+            self.nodes[n].next_skew_ms = None;
+            self.nodes[n].skew_ms = self.nodes[n].skew_ms.max(skew);
+        }
+    }
+
+    /// Links inside the core are whole, or end. A line so bad that it takes hours is no sign of health.
+    fn end_bad_links(&mut self, core: &[usize]) {
+        let most = *pick(&mut self.rng, &[-1.0, 0.0, 0.5]);
+        for at in self.up() {
+            let Some(wire) = &self.wires[at] else { continue };
+            let open = wire.ends.iter().any(|end| end.gone);
+            let within = wire.ends.iter().filter(|end| core.contains(&end.node)).count();
+            let lossy = !wire.profile.reliable && wire.loss() > most;
+            let corrupt = self.options.links.bare && self.options.links.corruption > 0.0;
+            if (within == 2 && (lossy || corrupt)) || (within > 0 && open) {
+                self.disconnect(at);
+            } else if within == 2 {
+                self.block(at, 0, false);
+                self.block(at, 1, false);
+            }
+        }
+        self.healed = core.iter().copied().collect();
+    }
+
+    /// Between two of the core that were told lies in each other's name, all is forgotten.
+    fn forget_tainted(&mut self, core: &[usize]) -> Result<(), Broken> {
+        for (a, b) in self.tainted.clone() {
+            if !(core.contains(&a) && core.contains(&b)) {
+                continue;
+            }
+            for at in self.up() {
+                let ends = self.wires[at].as_ref().map(|wire| [wire.ends[0].node, wire.ends[1].node]);
+                if ends.is_some_and(|[x, y]| (x, y) == (a, b) || (x, y) == (b, a)) {
+                    self.disconnect(at);
+                }
+            }
+            for (n, other) in [(a, b), (b, a)] {
+                let clock = self.clock(n);
+                self.engine(n).remove_peer(peer(other), clock)?;
+            }
+            self.tainted.remove(&(a, b));
+        }
+        Ok(())
+    }
+
+    fn members(&self, core: &[usize], group: usize) -> Vec<usize> {
+        core.iter().copied().filter(|n| self.nodes[*n].member.contains(&group)).collect()
+    }
+
+    fn reliably_linked(&self, a: usize, b: usize) -> bool {
+        self.wires.iter().flatten().any(|wire| {
+            let ends = (wire.ends[0].node, wire.ends[1].node);
+            wire.profile.reliable && (ends == (a, b) || ends == (b, a))
+        })
+    }
+
+    /// What a node delivered, in canonical order, without what judging clients refuse.
+    fn canonical(&self, n: usize, group: GroupId) -> Result<Vec<MessageId>, Broken> {
+        let page = self.reads(n).page(group, None, Direction::Forward, usize::MAX >> 1)?;
+        let ids = page.into_iter().map(|entry| entry.id);
+        Ok(ids.filter(|id| self.valid.get(id).copied().unwrap_or(true)).collect())
+    }
+
+    /// The first two members of a group that do not have the same, if there are such.
+    fn disagreement(&self, core: &BTreeSet<usize>) -> Result<Option<(usize, usize, usize)>, Broken> {
+        let core: Vec<usize> = core.iter().copied().collect();
+        for (group, &id) in self.groups.iter().enumerate() {
+            let members = self.members(&core, group);
+            let Some(&first) = members.first() else { continue };
+            let expected = if self.is_mixed(group) || self.options.groups[group].by(first) {
+                self.canonical(first, id)?
+            } else {
+                self.everything(first, id)?
+            };
+            for &n in &members[1..] {
+                let found = if self.is_mixed(group) || self.options.groups[group].by(n) {
+                    self.canonical(n, id)?
+                } else {
+                    self.everything(n, id)?
+                };
+                if found != expected {
+                    return Ok(Some((group, first, n)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn everything(&self, n: usize, group: GroupId) -> Result<Vec<MessageId>, Broken> {
+        let page = self.reads(n).page(group, None, Direction::Forward, usize::MAX >> 1)?;
+        Ok(page.into_iter().map(|entry| entry.id).collect())
+    }
+
+    /// Waits until the core agrees; returns how long that took, in ms.
+    fn converge(&mut self, core: &BTreeSet<usize>, liars_too: bool) -> Result<u64, Broken> {
+        for n in 0..self.nodes.len() {
+            self.drain(n)?;
+        }
+        self.look()?;
+        let mut held = Vec::new();
+        for (group, &id) in self.groups.iter().enumerate() {
+            for &n in core.iter().filter(|n| self.nodes[**n].member.contains(&group)) {
+                held.extend(self.canonical(n, id)?.into_iter().map(|id| (group, id)));
+            }
+        }
+        let start = self.now;
+        let mut step = 50;
+        loop {
+            let disagreement = self.disagreement(core)?;
+            let Some((group, a, b)) = disagreement else { break };
+            if liars_too && self.rng.random_bool(0.2) {
+                self.lie(2)?;
+            }
+            let rests = self.run(step)?;
+            self.look()?;
+            step = (step * 5 / 4).min(5_000);
+            let late = self.now - start > PATIENCE_MS;
+            if late || (rests && self.disagreement(core)?.is_some()) {
+                let id = self.groups[group];
+                let (has_a, has_b) = (self.canonical(a, id)?, self.canonical(b, id)?);
+                let (set_a, set_b): (BTreeSet<_>, BTreeSet<_>) =
+                    (has_a.iter().collect(), has_b.iter().collect());
+                let mut text = format!(
+                    "group {group}: {a} lacks {} of {b}, {b} lacks {} of {a}, {}\n",
+                    set_b.difference(&set_a).count(),
+                    set_a.difference(&set_b).count(),
+                    if late { "after all patience" } else { "and nothing more is going to happen" }
+                );
+                text.push_str(&self.report(core));
+                return Err(Broken::new("the core agrees", text));
+            }
+        }
+        let took = self.now - start;
+        for n in core {
+            for (group, id) in &held {
+                if self.nodes[*n].member.contains(group) && !self.canonical_has(*n, *group, id)? {
+                    let text = format!("node {n}: {id} of group {group} was held by one of the core");
+                    return Err(Broken::new("what the core holds stays", text));
+                }
+            }
+        }
+        Ok(took)
+    }
+
+    fn canonical_has(&self, n: usize, group: usize, id: &MessageId) -> Result<bool, Broken> {
+        let log = self.nodes[n].seen.get(&self.groups[group]);
+        Ok(log.is_some_and(|(_, set)| set.contains(id)) || self.holds(n, id)?)
+    }
+
+    /// For an hour not one frame, nothing is outstanding, and nothing waits that could be had.
+    fn watch(&mut self, core: &BTreeSet<usize>) -> Result<(), Broken> {
+        self.run(PATIENCE_MS)?;
+        self.look()?;
+        let frames = |world: &Self| world.stats.get("frames").copied().unwrap_or(0);
+        let before = frames(self);
+        self.run(WATCH_MS)?;
+        let count = frames(self) - before;
+        if count > 0 {
+            let text = format!("{count} frames in a settled hour\n{}", self.report(core));
+            return Err(Broken::new("the settled are silent", text));
+        }
+        self.look()?;
+        self.check_stores(1.0)?;
+        for &n in core {
+            for (&group, log) in &self.nodes[n].logs {
+                if *log != self.read_log(n, group)? {
+                    let text = format!("node {n}: the log of {group} is not what events told");
+                    return Err(Broken::new("events tell every delivery", text));
+                }
+            }
+            let inside = |other| core.iter().any(|n| peer(*n) == other);
+            for pair in self.reads(n).outstanding() {
+                if pair.links > 0 && pair.shared && inside(pair.peer) && !pair.is_settled() {
+                    let text = format!("node {n}: {pair:?}\n{}", self.report(core));
+                    return Err(Broken::new("nothing is outstanding at rest", text));
+                }
+            }
+            if self.is_lossless(core) {
+                for group in self.reads(n).status().groups {
+                    if group.waiting + group.unvalidated + group.early + group.missing > 0 {
+                        let text = format!("node {n}: {group:?}\n{}", self.report(core));
+                        return Err(Broken::new("nothing waits at rest", text));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that ever was can still be had inside the core.
+    fn is_lossless(&self, core: &BTreeSet<usize>) -> bool {
+        let lost = [
+            Happening::Leave,
+            Happening::LostStore,
+            Happening::Backup,
+            Happening::Visibility,
+            Happening::Crash,
+            Happening::CrashInside,
+            Happening::HalfOpen,
+        ];
+        core.len() == self.options.nodes
+            && self.options.liars == 0
+            && !self.options.links.bare
+            && !lost.iter().any(|what| self.options.happens.contains(what))
+            && (0..self.groups.len()).all(|group| !self.is_mixed(group))
+    }
+
+    /// Everything that is not settled, for whoever has to find out why.
+    fn report(&self, core: &BTreeSet<usize>) -> String {
+        let mut lines = Vec::new();
+        for &n in core {
+            let status = self.reads(n).status();
+            lines.extend(status.groups.iter().map(|group| format!("node {n}: {group:?}")));
+            lines.extend(status.links.iter().map(|link| format!("node {n}: {link:?}")));
+            let outstanding = self.reads(n).outstanding();
+            let open = outstanding.iter().filter(|pair| pair.links > 0 && !pair.is_settled());
+            lines.extend(open.map(|pair| format!("node {n}: {pair:?}")));
+            let hidden = status.peers.iter().filter(|pair| pair.visibility != Visibility::Shared);
+            lines.extend(hidden.map(|pair| format!("node {n}: {pair:?}")));
+        }
+        lines.join("\n")
+    }
+}
