@@ -267,7 +267,11 @@ impl<S: Store> Engine<S> {
             if let Some(link) = self.links.get_mut(&link_id) {
                 link.traffic.offers_in += 1;
             }
-            let row = self.store.find(&item.id)?.filter(|row| row.state != MessageState::Wanted);
+            // What another group holds is unknown here: a peer must not learn of it, and its position is another one's.
+            let row = self
+                .store
+                .find(&item.id)?
+                .filter(|row| row.group == group && row.state != MessageState::Wanted);
             let named = Named { id: item.id, theirs: item.position, row };
             if row.is_some() {
                 self.apply(peer, group, &named, Input::Offer);
@@ -289,6 +293,10 @@ impl<S: Store> Engine<S> {
         // What was asked for is answered in the eyes of the peer, and counts here until it comes.
         let limit = usize::try_from(self.config.max_offers).unwrap_or(usize::MAX);
         let limit = limit.saturating_add(self.config.max_requests);
+        // It is awaited in another group, by somebody who is wrong about it: it is asked for by its position here.
+        if self.wants.group_of(&id).is_some_and(|awaited_in| awaited_in != group) {
+            return false;
+        }
         let Some(state) = self.peers.get_mut(&peer) else { return false };
         let Some(pair) = state.groups.get_mut(&group) else { return false };
         if !pair.session.offered.contains_key(&theirs) {

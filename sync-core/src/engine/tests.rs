@@ -4,6 +4,7 @@ mod faults;
 mod graph;
 mod links;
 mod loss;
+mod other_groups;
 mod retention;
 mod room;
 mod sessions;

@@ -78,6 +78,11 @@ impl Wants {
         }
     }
 
+    /// The group in which it is awaited, if it is.
+    pub(super) fn group_of(&self, id: &MessageId) -> Option<GroupNum> {
+        self.map.get(id).map(|want| want.group)
+    }
+
     pub(super) fn of_group(&self, group: GroupNum) -> Vec<MessageId> {
         self.by_group.get(&group).into_iter().flatten().copied().collect()
     }

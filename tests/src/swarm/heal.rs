@@ -77,7 +77,7 @@ impl World {
     /// All clocks of the core show about the same, and no message of the core is from the future. Clocks that run are
     /// not set back.
     fn set_core_clocks(&mut self, core: &[usize]) {
-        let latest = self.nodes.iter().map(|node| node.skew_ms).max().unwrap_or(0);
+        let latest = self.latest_skew_ms;
         for &n in core {
             let skew = latest + self.rng.random_range(0..=CORE_SKEW_MS);
             self.nodes[n].next_skew_ms = None;

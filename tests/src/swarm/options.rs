@@ -19,6 +19,8 @@ pub struct Options {
     pub groups: Vec<Judging>,
     /// How many steps the safety phase has.
     pub steps: usize,
+    /// How many links there are at the start.
+    pub first_links: usize,
     /// How each node is configured: its small limits.
     pub configs: Vec<Config>,
     /// What each node keeps its messages in.
@@ -191,7 +193,8 @@ impl Options {
             nodes,
             liars,
             groups,
-            steps: rng.random_range(5..80),
+            steps: *pick(rng, &[10, 30, 60, 100, 150]) + rng.random_range(0..20),
+            first_links: rng.random_range(0..=2 * nodes),
             configs,
             stores,
             skews_ms,

@@ -160,6 +160,9 @@ pub fn run_seed(setup: Setup) -> Outcome {
 }
 
 fn go(world: &mut World, step: &mut Option<usize>, agreed_ms: &mut u64) -> Result<(), Broken> {
+    for _ in 0..world.options.first_links {
+        world.connect_some()?;
+    }
     let steps = world.options.steps.min(world.setup.steps.unwrap_or(usize::MAX));
     for at in 0..steps {
         *step = Some(at + 1);

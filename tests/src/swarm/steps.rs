@@ -105,7 +105,7 @@ impl World {
         Ok(ids)
     }
 
-    fn connect_some(&mut self) -> Result<(), Broken> {
+    pub(super) fn connect_some(&mut self) -> Result<(), Broken> {
         let (a, b) = (self.node(), self.rng.random_range(0..self.options.nodes + self.options.liars));
         if a != b {
             self.connect(a, b)?;
@@ -252,12 +252,17 @@ impl World {
         let skew = if self.rng.random_bool(0.5) { ms } else { -ms };
         if skew > self.nodes[n].skew_ms {
             self.nodes[n].skew_ms = skew;
+            self.latest_skew_ms = self.latest_skew_ms.max(skew);
         } else {
             self.nodes[n].next_skew_ms = Some(skew);
         }
     }
 
-    fn backup(&mut self, n: usize) -> Result<(), Broken> {
+    fn backup(&mut self, mut n: usize) -> Result<(), Broken> {
+        let with: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].backup.is_some()).collect();
+        if !with.is_empty() && self.rng.random_bool(0.5) {
+            n = *pick(&mut self.rng, &with);
+        }
         if let Some(backup) = self.nodes[n].backup.take() {
             self.count("backups restored");
             let store = self.vanish(n)?.restore(backup)?;

@@ -108,6 +108,8 @@ pub(super) struct World {
     pub(super) stats: Stats,
     pub(super) log: Log,
     pub(super) setup: Setup,
+    /// How far ahead any clock ever was, in ms: messages may be so far from the future.
+    pub(super) latest_skew_ms: i64,
     /// The core, once it is healed: nothing happens to the links inside it any more.
     pub(super) healed: BTreeSet<usize>,
     /// Nonces of sessions, and texts of errors: none of the one may stand in the other.
@@ -168,6 +170,7 @@ impl World {
             stats: Stats::new(),
             log: Log::new(setup.digest),
             setup,
+            latest_skew_ms: 0,
             healed: BTreeSet::new(),
             nonces: Vec::new(),
             errors: Vec::new(),
@@ -255,6 +258,7 @@ impl World {
         if let Some(skew) = self.nodes[n].next_skew_ms.take() {
             self.nodes[n].skew_ms = skew;
         }
+        self.latest_skew_ms = self.latest_skew_ms.max(self.nodes[n].skew_ms);
         let engine = Engine::open(store, config, seed, self.clock(n))?;
         self.nodes[n].engine = Some(engine);
         self.touched.insert(n);
