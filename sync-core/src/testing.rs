@@ -325,7 +325,7 @@ impl Net {
             tap.push(Sent { at, from, to: to.0, wire: at_wire, bytes, frame: decoded });
         }
         let Faults { loss, duplication, delay_ms } = wire.faults;
-        if self.trace || std::env::var("HEDGEROW_SWARM_TRACE").is_ok() {
+        if self.trace {
             let decoded = NativeCodec::new().decode(frame.clone()).unwrap();
             eprintln!("{} {from} -> {}, {link:?}, loss {loss}: {decoded:?}", self.now, to.0);
         }

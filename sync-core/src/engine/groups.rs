@@ -216,6 +216,7 @@ impl<S: Store> Engine<S> {
         for group in self.groups.values_mut() {
             group.peers.remove(&num);
         }
+        self.holders.values_mut().for_each(|peers| peers.retain(|(of, _)| *of != num));
         self.changed_pairs.retain(|(of, _)| *of != num);
         self.grown_pairs.retain(|(of, _)| *of != num);
         self.dirty = true;

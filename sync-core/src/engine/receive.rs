@@ -410,7 +410,7 @@ impl<S: Store> Engine<S> {
         if let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) {
             let session = &mut pair.session;
             for span in &unavailable.positions {
-                session.turned_away.remove_span(*span);
+                // What is turned away and not asked for came after this was said: links overtake one another.
                 session.called_back.remove_span(*span);
                 let offered = session.offered.range(span.first..=span.last).map(|(&at, &id)| (at, id));
                 // What is not asked for yet was offered after this was said.

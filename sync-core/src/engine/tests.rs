@@ -5,7 +5,7 @@ mod graph;
 mod links;
 mod loss;
 mod other_groups;
+mod overtaken;
 mod retention;
 mod room;
 mod sessions;
-mod swarm;

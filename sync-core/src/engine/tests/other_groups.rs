@@ -39,7 +39,8 @@ fn a_false_dependency_in_another_group_does_not_hold_up_an_offer() {
     let wanted = net.engines[1].message(&id).unwrap().unwrap().to_message(one).unwrap();
     liar.send(&mut net, 1, &message(other, "child", &[&wanted]));
     net.engines[1].set_visibility(peer(0), other, Visibility::Shared).unwrap();
-    let profile = crate::LinkProfile { push: crate::PushPolicy::OfferFirst, ..crate::LinkProfile::reliable() };
+    let profile =
+        crate::LinkProfile { push: crate::PushPolicy::OfferFirst, ..crate::LinkProfile::reliable() };
     net.connect_with(0, 1, profile, crate::testing::CLEAN);
     net.run(1_000);
     assert_eq!(net.bodies(0, one), ["wanted"]);
