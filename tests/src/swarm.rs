@@ -10,6 +10,7 @@ mod checks;
 mod heal;
 mod liar;
 mod options;
+mod report;
 mod run;
 mod steps;
 mod store;
@@ -17,6 +18,10 @@ mod trace;
 mod world;
 
 pub use options::{Deed, Happening, Judging, LinkOptions, Options};
+pub use report::explain;
 pub use run::{Failed, Outcome, Setup, options_of, run_seed, smallest_prefix};
 pub use store::{Sabotage, StoreKind, SwarmStore};
 pub use world::{BODY_MARK, Stats};
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use hedgerow_tests::swarm::{Outcome, Setup, Stats, options_of, run_seed, smallest_prefix};
+use hedgerow_tests::swarm::{Outcome, Setup, Stats, explain, run_seed};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -47,6 +47,9 @@ struct Arguments {
     /// One JSON object for each seed, and one for all.
     #[arg(long)]
     json: bool,
+    /// How many lines of what happened last a failure shows.
+    #[arg(long, value_name = "LINES", default_value_t = 60)]
+    trace: usize,
     /// Prints the options and figures of every seed.
     #[arg(long)]
     verbose: bool,
@@ -116,7 +119,7 @@ fn progress(arguments: &Arguments, count: u64, time: Option<Duration>) -> Progre
 }
 
 fn run(seed: u64, arguments: &Arguments) -> Outcome {
-    let setup = Setup { seed, steps: arguments.steps, digest: arguments.doublecheck, sabotage: None };
+    let setup = Setup { seed, steps: arguments.steps, digest: arguments.doublecheck, ..Setup::default() };
     let mut outcome = run_seed(setup);
     if arguments.doublecheck {
         outcome.compare(&run_seed(setup));
@@ -184,7 +187,11 @@ fn report(total: &Total, arguments: &Arguments, took: Duration, busy: Option<Dur
         return;
     }
     for outcome in total.failed.iter().take(MAX_EXPLAINED) {
-        explain(outcome, arguments);
+        let setup =
+            Setup { seed: outcome.seed, steps: arguments.steps, trace: arguments.trace, ..Setup::default() };
+        if let Some(failed) = &outcome.failed {
+            println!("\n{}", explain(setup, failed, BUILD));
+        }
     }
     if total.failed.len() > MAX_EXPLAINED {
         let seeds: Vec<String> = total.failed.iter().map(|outcome| outcome.seed.to_string()).collect();
@@ -203,35 +210,6 @@ fn report(total: &Total, arguments: &Arguments, took: Duration, busy: Option<Dur
         println!("{many:>14} {what}");
     }
     println!("{} passed, {} failed", total.passed, total.failed.len());
-}
-
-/// Shows a failure and how to have it again.
-fn explain(outcome: &Outcome, arguments: &Arguments) {
-    let Some(failed) = &outcome.failed else { return };
-    let seed = outcome.seed;
-    println!("\nseed {seed}, build {BUILD}, with {:#?}", options_of(seed));
-    let setup = Setup { seed, steps: arguments.steps, digest: false, sabotage: None };
-    let smallest = smallest_prefix(setup, failed);
-    let (steps, failed) = match &smallest {
-        Some((steps, failed)) => (Some(*steps), failed),
-        None => (None, failed),
-    };
-    failed.trace.iter().for_each(|line| println!("{line}"));
-    let place = match failed.step {
-        Some(step) => format!("in step {step}"),
-        None => "after healing".to_owned(),
-    };
-    println!("seed {seed} breaks a rule {place}: {}: {}", failed.rule, failed.text);
-    let mut again = format!("cargo run --release -p hedgerow-tests --bin swarm -- --from {seed} --seeds 1");
-    match steps {
-        Some(steps) => {
-            println!("the first {steps} steps are enough, and no fewer are");
-            again.push_str(&format!(" --steps {steps}"));
-        }
-        None if arguments.doublecheck => again.push_str(" --doublecheck"),
-        None => println!("it does not fail again: something in it does not follow from the seed"),
-    }
-    println!("again: {again} --verbose\n");
 }
 
 /// The processor time that this process has used, where the system tells.

@@ -120,7 +120,7 @@ impl World {
         let me = &mut wire.ends[end];
         if let Some(hello) = &frame.hello {
             me.nonce = Some(hello.nonce);
-            self.nonces.push(hello.nonce);
+            self.secrets.push(hello.nonce.to_vec());
         }
         let Some(nonce) = me.nonce else { return Ok(()) };
         for announce in &frame.announces {

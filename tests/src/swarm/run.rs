@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use hedgerow_proto::limits;
 use hedgerow_sync_core::{EngineError, StoreError};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
@@ -13,8 +12,8 @@ use super::options::Options;
 use super::store::Sabotage;
 use super::world::{Stats, World, rng_of};
 
-/// How many lines of the past a failure shows.
-const TRACE_LINES: usize = 60;
+/// The rule that two runs of a seed are compared by.
+pub(super) const DIFFERS: &str = "the same seed gives the same run";
 
 /// What to run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +26,8 @@ pub struct Setup {
     pub digest: bool,
     /// What is broken on purpose, at the first node.
     pub sabotage: Option<Sabotage>,
+    /// How many lines of the past a failure shows.
+    pub trace: usize,
 }
 
 /// What came of a seed.
@@ -44,8 +45,8 @@ pub struct Outcome {
     pub agreed_ms: u64,
     /// The digest, if one was asked for.
     pub digest: Option<String>,
-    /// The nonces of all sessions: they must not be found in logs.
-    pub nonces: Vec<[u8; limits::NONCE_LEN]>,
+    /// The nonces of all sessions and the seeds of all engines: they must not be found in logs.
+    pub secrets: Vec<Vec<u8>>,
     /// The texts of all errors that engines gave.
     pub errors: Vec<String>,
     /// What was broken, if anything was.
@@ -57,8 +58,7 @@ impl Outcome {
     pub fn compare(&mut self, again: &Self) {
         if self.failed.is_none() && (self.digest != again.digest || self.stats != again.stats) {
             let text = format!("{:?} and {:?}", self.digest, again.digest);
-            let rule = "the same seed gives the same run";
-            self.failed = Some(Failed { rule, text, step: None, trace: Vec::new() });
+            self.failed = Some(Failed { rule: DIFFERS, text, step: None, trace: Vec::new() });
         }
     }
 }
@@ -128,7 +128,7 @@ pub fn run_seed(setup: Setup) -> Outcome {
         simulated_ms: 0,
         agreed_ms: 0,
         digest: None,
-        nonces: Vec::new(),
+        secrets: Vec::new(),
         errors: Vec::new(),
         failed: None,
     };
@@ -148,13 +148,13 @@ pub fn run_seed(setup: Setup) -> Outcome {
         Err(_) => Some(Broken::new("nothing panics", LAST_PANIC.take())),
     };
     outcome.failed = broken.map(|Broken { rule, text }| {
-        let trace = world.log.last(TRACE_LINES);
+        let trace = world.log.all();
         Failed { rule, text, step, trace }
     });
     outcome.simulated_ms = world.now;
     outcome.digest = world.log.digest();
     outcome.stats = std::mem::take(&mut world.stats);
-    outcome.nonces = std::mem::take(&mut world.nonces);
+    outcome.secrets = std::mem::take(&mut world.secrets);
     outcome.errors = std::mem::take(&mut world.errors);
     outcome
 }

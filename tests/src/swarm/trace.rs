@@ -9,9 +9,6 @@ use hedgerow_sync_core::{Event, Store, StoreError};
 
 use super::store::SwarmStore;
 
-/// How much of the past is kept.
-const KEPT: usize = 400;
-
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -30,16 +27,17 @@ enum Line {
 /// The last things that happened, and a digest of everything.
 pub(super) struct Log {
     lines: VecDeque<(u64, Line)>,
+    kept: usize,
     digest: Option<blake3::Hasher>,
 }
 
 impl Log {
-    pub(super) fn new(digest: bool) -> Self {
-        Self { lines: VecDeque::new(), digest: digest.then(blake3::Hasher::new) }
+    pub(super) fn new(digest: bool, kept: usize) -> Self {
+        Self { lines: VecDeque::new(), kept, digest: digest.then(blake3::Hasher::new) }
     }
 
     fn push(&mut self, now: u64, line: Line) {
-        if self.lines.len() >= KEPT {
+        if self.lines.len() > self.kept {
             self.lines.pop_front();
         }
         self.lines.push_back((now, line));
@@ -91,14 +89,9 @@ impl Log {
         self.digest.as_ref().map(|digest| digest.finalize().to_hex().to_string())
     }
 
-    /// The last `count` lines.
-    pub(super) fn last(&self, count: usize) -> Vec<String> {
-        let skipped = self.lines.len().saturating_sub(count);
-        self.lines
-            .iter()
-            .skip(skipped)
-            .map(|(now, line)| format!("{now:>10} ms  {}", describe(line)))
-            .collect()
+    /// The last lines, oldest first.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.lines.iter().map(|(now, line)| format!("{now:>10} ms  {}", describe(line))).collect()
     }
 }
 

@@ -112,8 +112,8 @@ pub(super) struct World {
     pub(super) latest_skew_ms: i64,
     /// The core, once it is healed: nothing happens to the links inside it any more.
     pub(super) healed: BTreeSet<usize>,
-    /// Nonces of sessions, and texts of errors: none of the one may stand in the other.
-    pub(super) nonces: Vec<[u8; limits::NONCE_LEN]>,
+    /// Nonces of sessions and seeds of engines, and texts of errors: none of the one may stand in the other.
+    pub(super) secrets: Vec<Vec<u8>>,
     pub(super) errors: Vec<String>,
     folder: Option<tempfile::TempDir>,
 }
@@ -168,11 +168,11 @@ impl World {
             valid: BTreeMap::new(),
             published: 0,
             stats: Stats::new(),
-            log: Log::new(setup.digest),
+            log: Log::new(setup.digest, setup.trace),
             setup,
             latest_skew_ms: 0,
             healed: BTreeSet::new(),
-            nonces: Vec::new(),
+            secrets: Vec::new(),
             errors: Vec::new(),
             folder,
             options,
@@ -254,6 +254,7 @@ impl World {
     /// Opens the engine of a node on a store.
     pub(super) fn open(&mut self, n: usize, store: SwarmStore) -> Result<(), Broken> {
         let seed: [u8; 32] = self.rng.random();
+        self.secrets.push(seed.to_vec());
         let config = self.options.configs[n].clone();
         if let Some(skew) = self.nodes[n].next_skew_ms.take() {
             self.nodes[n].skew_ms = skew;
