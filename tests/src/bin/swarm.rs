@@ -67,7 +67,7 @@ struct Total {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.minutes.is_some_and(|minutes| !(minutes >= 0.0 && minutes < 1e6)) {
+    if arguments.minutes.is_some_and(|minutes| !(0.0..1e6).contains(&minutes)) {
         eprintln!("error: --minutes takes a number from 0 to 1000000");
         return ExitCode::from(2);
     }

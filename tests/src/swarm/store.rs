@@ -237,7 +237,7 @@ impl Store for SwarmStore {
         deps: &[MessageNum],
         body: Option<&Bytes>,
     ) -> Result<MessageNum, StoreError> {
-        let forgets = self.sabotage == Some(Sabotage::ForgetsDependencies) && row.num.0 % 2 == 0;
+        let forgets = self.sabotage == Some(Sabotage::ForgetsDependencies);
         let deps = if forgets && row.missing > 0 { &[] } else { deps };
         self.inner_mut().insert(row, deps, body)
     }

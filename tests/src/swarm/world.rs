@@ -142,7 +142,7 @@ impl World {
     pub(super) fn new(options: Options, rng: ChaCha12Rng, setup: Setup) -> Result<Self, Broken> {
         let groups = (0..options.groups.len()).map(|g| descriptor(g).id()).collect();
         let liars = (0..options.liars).map(|at| Liar::new(options.nodes + at, setup.seed)).collect();
-        let folder = if options.stores.iter().any(|kind| *kind == super::store::StoreKind::File) {
+        let folder = if options.stores.contains(&super::store::StoreKind::File) {
             let memory = PathBuf::from("/dev/shm");
             let builder = tempfile::Builder::new();
             let folder = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
