@@ -274,12 +274,13 @@ impl<S: Store> Engine<S> {
         if can_send {
             for &(group, name) in &turn {
                 self.put_acks(id, peer, group, name, draft);
-                self.put_unavailable(peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
                 let before = draft.room;
                 self.put_answers(id, peer, group, name, draft)?;
                 served.insert(group, before - draft.room);
+                // What turned out not to be there is said at once: there may be no other frame for long.
+                self.put_unavailable(peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
                 self.put_requests(id, peer, group, name, draft);
@@ -494,6 +495,8 @@ impl<S: Store> Engine<S> {
                         self.too_large(id, peer, group, &row, size);
                         if let Some(pair) = self.pair_mut(peer, group) {
                             pair.session.unavailable.insert(position);
+                            // Who asked by id does not know the position, and would ask again and again.
+                            pair.session.unavailable_ids.push_back(row.id);
                         }
                     }
                 }

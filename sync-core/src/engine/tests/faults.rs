@@ -22,11 +22,19 @@ impl Liar {
         Self::named(net, PeerId::from_bytes(LIAR), groups)
     }
 
+    pub(super) fn with(net: &mut Net, groups: &[GroupId], profile: LinkProfile) -> Self {
+        Self::connect(net, PeerId::from_bytes(LIAR), groups, profile)
+    }
+
     pub(super) fn named(net: &mut Net, me: PeerId, groups: &[GroupId]) -> Self {
+        Self::connect(net, me, groups, LinkProfile::reliable())
+    }
+
+    fn connect(net: &mut Net, me: PeerId, groups: &[GroupId], profile: LinkProfile) -> Self {
         for &group in groups {
             net.engines[0].set_visibility(me, group, Visibility::Shared).unwrap();
         }
-        let link = net.engines[0].link_up(me, LinkProfile::reliable(), net.now).unwrap();
+        let link = net.engines[0].link_up(me, profile, net.now).unwrap();
         let nonce = [3; 16];
         let announces = groups.iter().zip(1..).map(|(&group, number)| Announce {
             number,

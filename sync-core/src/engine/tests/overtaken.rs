@@ -1,6 +1,6 @@
-//! A peer has several links, and what it says on one overtakes what it said on another.
+//! UNAVAILABLE: what it ends, when it comes late, and what it must name.
 
-use hedgerow_proto::{Batch, DepRef, Frame, GroupRef, Message, Span, Unavailable, WireMessage};
+use hedgerow_proto::{Batch, DepRef, Frame, GroupRef, Message, Request, Span, Unavailable, WireMessage};
 
 use super::faults::{Liar, message};
 use crate::Config;
@@ -27,7 +27,12 @@ fn what_was_turned_away_is_not_given_up_for_an_older_unavailable() {
     liar.say(&mut net, &wire(&children[0], 5)).unwrap();
     liar.say(&mut net, &wire(&children[1], 6)).unwrap();
     // It was asked for on another link before, where it did not fit.
-    let late = Unavailable { group: GroupRef::Number(1), positions: vec![Span::one(6)], ids: vec![] };
+    let late = Unavailable {
+        group: GroupRef::Number(1),
+        positions: vec![Span::one(6)],
+        ids: vec![],
+        tombstones: vec![],
+    };
     liar.say(&mut net, &Frame { unavailables: vec![late.clone()], ..Frame::default() }).unwrap();
     let asked = |net: &mut Net| -> Vec<Span> {
         let frames = liar.hear(net);
@@ -39,4 +44,18 @@ fn what_was_turned_away_is_not_given_up_for_an_older_unavailable() {
     net.run(100_000);
     assert_eq!(asked(&mut net), []);
     assert_eq!(net.engines[0].audit(), Vec::<String>::new());
+}
+
+#[test]
+fn a_request_by_id_for_what_is_too_large_is_answered_by_id() {
+    let mut net = Net::new(1, 1);
+    let group = net.group("g", false);
+    let id = net.publish(0, group, &"x".repeat(3_000));
+    let profile = crate::LinkProfile { max_frame: 1_000, ..crate::LinkProfile::reliable() };
+    let liar = Liar::with(&mut net, &[group], profile);
+    liar.hear(&mut net);
+    let request = Request { group: GroupRef::Number(1), positions: vec![], ids: vec![id] };
+    liar.say(&mut net, &Frame { requests: vec![request], ..Frame::default() }).unwrap();
+    let answers: Vec<_> = liar.hear(&mut net).into_iter().flat_map(|frame| frame.unavailables).collect();
+    assert_eq!(answers.iter().flat_map(|answer| &answer.ids).collect::<Vec<_>>(), [&id]);
 }
