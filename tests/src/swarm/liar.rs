@@ -182,7 +182,7 @@ impl Liar {
             Deed::Withholds => {
                 let ids = (0..self.rng.random_range(1..20)).map(|_| self.any_id()).collect();
                 let positions = self.spans(self.position.max(10));
-                frame.unavailables = vec![Unavailable { group, positions, ids }];
+                frame.unavailables = vec![Unavailable { group, positions, ids, tombstones: vec![] }];
                 let body = Bytes::from(format!("{BODY_MARK} whatever"));
                 frame.ephemerals = vec![Ephemeral { group, timestamp_ms: now_ms, body }];
             }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use hedgerow_proto::MessageId;
 use hedgerow_sync_core::store::{
-    CheckReport, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
-    MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, check,
+    AuthorNum, AuthorRow, CheckReport, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum,
+    MessageRow, MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, check,
 };
 use hedgerow_sync_core::{MemoryStore, OrderKey, Store, StoreError};
 use hedgerow_sync_sqlite::{Options, SqliteStore};
@@ -244,6 +244,9 @@ impl Store for SwarmStore {
 
     hand_on! {
         fn load(&self) -> Snapshot;
+        fn author_num(&self, group: GroupNum, key: &[u8; 32]) -> Option<AuthorNum>;
+        fn author(&self, num: AuthorNum) -> Option<AuthorRow>;
+        fn expiring(&self, until_ms: i64, limit: usize) -> Vec<MessageRow>;
         fn find(&self, id: &MessageId) -> Option<MessageRow>;
         fn row(&self, num: MessageNum) -> Option<MessageRow>;
         fn children(&self, parent: MessageNum, after: MessageNum, limit: usize) -> Vec<MessageNum>;
@@ -260,7 +263,8 @@ impl Store for SwarmStore {
         fn rollback(&mut self) -> ();
         fn set_install(&mut self, install: u64) -> ();
         fn put_group(&mut self, group: &GroupRow) -> ();
-        fn set_head(&mut self, group: GroupNum, head: u64, chain: u64) -> ();
+        fn set_head(&mut self, group: GroupNum, head: u64, chain: u64, body_bytes: u64) -> ();
+        fn add_author(&mut self, group: GroupNum, key: &[u8; 32]) -> AuthorNum;
         fn remove_group(&mut self, group: GroupNum) -> ();
         fn put_peer(&mut self, peer: &PeerRow) -> ();
         fn remove_peer(&mut self, peer: PeerNum) -> ();

@@ -135,7 +135,7 @@ pub(super) fn descriptor(group: usize) -> GroupDescriptor {
 }
 
 fn judge(message: &Message) -> Verdict {
-    if message.body().starts_with(BAD) { Verdict::Invalid } else { Verdict::Valid }
+    if message.body().starts_with(BAD) { Verdict::Invalid } else { Verdict::VALID }
 }
 
 impl World {
