@@ -112,4 +112,14 @@ pub trait Codec: Send + std::fmt::Debug {
     /// # Errors
     /// When the bytes are not a frame; this never panics, and takes memory in proportion to the input only.
     fn decode(&mut self, bytes: Bytes) -> Result<Frame, DecodeError>;
+
+    /// A codec in the same state.
+    fn clone_box(&self) -> Box<dyn Codec>;
+}
+
+impl Clone for Box<dyn Codec> {
+    fn clone(&self) -> Self {
+        // Not of the box, which would call itself.
+        (**self).clone_box()
+    }
 }

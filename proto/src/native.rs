@@ -18,7 +18,7 @@ mod v1 {
 }
 
 /// Codec of the native dialect (`docs/protocol.md`, section 3). It keeps no state between frames.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NativeCodec(());
 
 impl NativeCodec {
@@ -84,6 +84,10 @@ impl Codec for NativeCodec {
                 })
                 .collect(),
         })
+    }
+
+    fn clone_box(&self) -> Box<dyn Codec> {
+        Box::new(self.clone())
     }
 }
 

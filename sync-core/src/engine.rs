@@ -1,7 +1,11 @@
 //! The engine: inputs are method calls that carry the time, outputs are polled.
 
 mod audit;
+#[cfg(feature = "testing")]
+mod books;
 mod facts;
+#[cfg(feature = "testing")]
+mod fingerprint;
 mod gate;
 mod groups;
 mod lossy;
@@ -22,6 +26,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 pub use self::audit::Outstanding;
+#[cfg(feature = "testing")]
+pub use self::fingerprint::fingerprint_rows;
 use self::retention::{Ledger, check_cap};
 use self::state::{Group, Link, Peer, PeerGroup};
 use self::wants::Wants;
@@ -88,7 +94,7 @@ pub struct LinkId(u64);
 /// assert_eq!(bob.entry(group, 1)?.unwrap().body.unwrap(), "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine<S> {
     store: S,
     config: Config,

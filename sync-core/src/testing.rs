@@ -12,6 +12,8 @@ use hedgerow_proto::{
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+#[cfg(feature = "testing")]
+pub use crate::engine::fingerprint_rows;
 use crate::engine::{Engine, LinkId};
 use crate::store::{MemoryStore, check};
 use crate::{Config, Draft, Entry, Event, LinkProfile, Time, Verdict};

@@ -54,14 +54,14 @@ pub(super) enum Item {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct SentFrame {
     at: Time,
     items: Vec<Item>,
 }
 
 /// The state of one lossy link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lossy {
     next: u64,
     sent: BTreeMap<u64, SentFrame>,
@@ -95,7 +95,7 @@ const EAGER_PROBES: u32 = 200;
 /// Longest round trip that is believed, in ms: a clock that is set, or a device that slept, shows longer ones.
 const MAX_ROUND_TRIP_MS: u64 = 60_000;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct RoundTrip {
     smoothed: u64,
     variation: u64,

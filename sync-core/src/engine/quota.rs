@@ -81,7 +81,7 @@ impl Load {
 }
 
 /// What waits in one group, by the peer that it came from.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Quota {
     by_peer: BTreeMap<PeerNum, Load>,
     /// For whom each dependency is counted that is not held.
@@ -121,6 +121,12 @@ impl Quota {
         if let Some(peer) = self.wanted.remove(&num) {
             self.book(peer, Load::default(), Load::default().naming(1));
         }
+    }
+
+    /// For whom a dependency that is not held is counted.
+    #[cfg(feature = "testing")]
+    pub(super) fn who_wants(&self, num: MessageNum) -> Option<PeerNum> {
+        self.wanted.get(&num).copied()
     }
 
     /// How many messages of a peer wait for dependencies or their time, and for a verdict.

@@ -21,7 +21,7 @@ use crate::store::{GroupNum, MESSAGE_WEIGHT, MessageNum, MessageState, PeerNum};
 use crate::time::Time;
 
 /// A group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Group {
     pub(super) num: GroupNum,
     pub(super) id: GroupId,
@@ -50,7 +50,7 @@ pub(super) struct Group {
 }
 
 /// How many messages of a group stand where, and what they weigh.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) wanted: u64,
     pub(super) unvalidated: u64,
@@ -120,7 +120,7 @@ impl Counts {
 }
 
 /// A peer, with or without a link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) install: Option<u64>,
@@ -147,7 +147,7 @@ pub(super) struct Peer {
 }
 
 /// A peer in a group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct PeerGroup {
     pub(super) visibility: Visibility,
     /// Our positions that the peer is known to hold.
@@ -169,7 +169,7 @@ pub(super) struct PeerGroup {
 }
 
 /// What is outstanding between us and a peer in a group, while links are up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Session {
     /// The peer's side of the sharing, as it announced it: the most of what it said on all links, since what it
     /// says on one may take long.
@@ -228,7 +228,7 @@ pub(super) struct Sent {
 }
 
 /// One link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) peer: PeerNum,
     pub(super) profile: LinkProfile,
@@ -286,14 +286,14 @@ pub(super) struct OurName {
 }
 
 /// What back-references may name, in both directions of one group on one reliable link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Refs {
     pub(super) sent: Window<()>,
     pub(super) received: Window<MessageId>,
 }
 
 /// The last [`REF_WINDOW`] positions that crossed a link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window<T> {
     order: VecDeque<u64>,
     values: BTreeMap<u64, T>,

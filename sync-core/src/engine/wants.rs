@@ -22,13 +22,13 @@ const GUESSES: usize = 16;
 const MAX_SOURCES: usize = 64;
 
 /// Everything that is wanted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Wants {
     map: BTreeMap<MessageId, Want>,
     by_group: BTreeMap<GroupNum, BTreeSet<MessageId>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Want {
     group: GroupNum,
     since: Time,

@@ -25,7 +25,7 @@ impl Share {
 }
 
 /// The bytes of all messages with a body, and where the delivered ones are. There is one only while a cap is set.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::engine) struct Ledger {
     /// What all messages with a body count for.
     pub(super) total: u64,
@@ -38,7 +38,7 @@ pub(in crate::engine) struct Ledger {
     by_bytes: BTreeSet<(u64, GroupNum)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct GroupLedger {
     delivered: u64,
     /// Of it: not written here.
@@ -50,7 +50,7 @@ struct GroupLedger {
 
 /// Positions of delivered messages with a body. They ascend in the order in which the messages came to be delivered
 /// here, and no clock can change that.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ShareLedger {
     bytes: u64,
     /// Written here.
