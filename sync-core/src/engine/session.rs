@@ -326,6 +326,9 @@ impl<S: Store> Engine<S> {
         pair.settled_to = 0;
         pair.session.next = 1;
         pair.session.again.clear();
+        // What was under way on a link that ended, and is to be sent again, may have arrived.
+        let PeerGroup { has, session, .. } = &mut *pair;
+        has.spans().for_each(|span| session.asked.remove_span(span));
         pair.has_grew = true;
         let void = !agreed && !pair.session.voided;
         pair.session.voided |= void;

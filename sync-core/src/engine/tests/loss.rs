@@ -1,6 +1,6 @@
 //! Links that lose, repeat and reorder.
 
-use crate::testing::{Faults, Net};
+use crate::testing::{CLEAN, Faults, Net};
 
 fn faults(loss: f64) -> Faults {
     Faults { loss, duplication: 0.1, delay_ms: (5, 60) }
@@ -99,4 +99,20 @@ fn a_lost_answer_is_sent_again_without_waiting_for_the_request_to_time_out() {
         net.run(8_000);
         net.assert_converged(group, 4);
     }
+}
+
+#[test]
+fn what_arrived_on_a_link_that_ended_is_not_sent_again_on_another() {
+    let mut net = Net::new(2, 1);
+    let group = net.group("g", false);
+    let first = net.connect_lossy(0, 1, CLEAN);
+    net.run(60_000);
+    net.publish(0, group, "once");
+    // It has arrived, and its acknowledgement has not, when the link ends; the next link is up before that is known.
+    net.run(15);
+    net.connect_lossy(0, 1, CLEAN);
+    net.disconnect(first);
+    net.run(60_000);
+    net.assert_converged(group, 1);
+    assert_eq!(net.messages_sent(), 1);
 }
