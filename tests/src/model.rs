@@ -1,6 +1,6 @@
 //! An exhaustive check of the engine: every state that two or three peers can reach within stated budgets.
 //!
-//! [`explore`] checks the whole engine: the world
+//! [`records`] checks the pure function of one peer and one message. [`explore`] checks the whole engine: the world
 //! is two or three real engines on their stores, the frames between them, and how much of each fault was used up;
 //! a breadth-first search visits every state, checks what must always hold, and runs from each what a fair network
 //! would do. `docs/checking.md` says what that proves and what it leaves out.
@@ -27,3 +27,6 @@ mod world;
 pub use report::{Breach, Report};
 pub use scenario::{Budgets, Post, Sabotage, Scenario, catalogue};
 pub use search::{Options, explore};
+
+#[cfg(test)]
+mod tests;

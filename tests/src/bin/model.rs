@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use hedgerow_tests::model::{Options, Report, catalogue, explore};
+use hedgerow_tests::model::{Breach, Options, Report, catalogue, explore, records};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Explores every state that two or three engines can reach within stated budgets of faults.
@@ -24,8 +24,11 @@ struct Arguments {
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Stop each scenario after so many states; the report says then that it is not complete.
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX)]
+    #[arg(long, value_name = "COUNT", default_value_t = 2_000_000)]
     max_states: u64,
+    /// The same for distinct states of single engines, which take some 20 kB each.
+    #[arg(long, value_name = "COUNT", default_value_t = 250_000)]
+    max_nodes: u64,
 }
 
 fn main() -> ExitCode {
@@ -37,11 +40,18 @@ fn main() -> ExitCode {
         eprintln!("no scenario is called that; without --only all are explored");
         return ExitCode::from(2);
     }
+    if arguments.only.is_none()
+        && let Some(breach) = records(arguments.json)
+    {
+        print_breach("records", "the pure function of one peer and one message", &breach);
+        return ExitCode::from(1);
+    }
+    let options = Options { max_states: arguments.max_states, max_nodes: arguments.max_nodes };
     let mut sum = (0, 0);
     for scenario in &scenarios {
         let bar = ProgressBar::new_spinner();
         bar.set_style(ProgressStyle::with_template("{spinner} {msg} [{elapsed}]").unwrap());
-        let report = explore(scenario, Options { max_states: arguments.max_states }, |states, waiting| {
+        let report = explore(scenario, options, |states, waiting| {
             bar.set_message(format!("{}: {states} states, {waiting} to expand", scenario.name));
             bar.tick();
         });
@@ -83,9 +93,33 @@ fn print(report: &Report, json: bool) {
         report.elapsed.as_secs_f64(),
     );
     if let Some(breach) = &report.breach {
-        println!("BREACH in {} ({}): {}", report.name, report.about, breach.what);
-        for (at, step) in (1..).zip(&breach.path) {
-            println!("{at:>4}. {step}");
-        }
+        print_breach(report.name, report.about, breach);
     }
+}
+
+fn print_breach(name: &str, about: &str, breach: &Breach) {
+    println!("BREACH in {name} ({about}): {}", breach.what);
+    for (at, step) in (1..).zip(&breach.path) {
+        println!("{at:>4}. {step}");
+    }
+}
+
+/// The function alone; what is wrong with it, if something is.
+fn records(json: bool) -> Option<Breach> {
+    let report = records::check();
+    if json {
+        let (pairs, states, transitions) = (report.pairs, report.states, report.transitions);
+        println!(
+            "{}",
+            serde_json::json!({
+                "scenario": "records", "pairs": pairs, "states": states, "transitions": transitions, "complete": true,
+            })
+        );
+    } else {
+        println!(
+            "{:<16} {:>9} states {:>10} transitions complete | {} pairs of facts and input",
+            "records", report.states, report.transitions, report.pairs
+        );
+    }
+    report.breach
 }

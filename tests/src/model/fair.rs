@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::actions::{Action, apply, letter, step};
+use super::actions::{Action, apply, describe, letter, step};
 use super::node::{Input, Set};
 use super::safety;
 use super::table::Table;
@@ -28,11 +28,23 @@ impl Fair {
     /// worst that it can do then; when the honest nodes are done it goes, and all must come to rest.
     pub(super) fn run(&mut self, table: &mut Table, from: &World) -> Result<(), String> {
         self.runs += 1;
+        self.walk(table, from, &mut None)
+    }
+
+    /// The steps of a continuation that fails, in words.
+    pub(super) fn trace(&mut self, table: &mut Table, from: &World) -> Vec<String> {
+        let mut log = Some(vec!["from here on, the network is fair".into()]);
+        // It fails again; why is known.
+        let _known = self.walk(table, from, &mut log);
+        log.unwrap_or_default()
+    }
+
+    fn walk(&mut self, table: &mut Table, from: &World, log: &mut Log) -> Result<(), String> {
         let mut world = from.clone();
         let mut path = Vec::new();
         let mut waits = 0;
         let mut without_liar = !table.setup.scenario.liar;
-        mend(table, &mut world, true)?;
+        mend(table, &mut world, log)?;
         loop {
             // What follows depends on the state alone, so it need not be walked twice.
             let print = world.print(false) ^ u128::from(without_liar);
@@ -40,12 +52,12 @@ impl Fair {
                 break;
             }
             path.push(print);
-            settle(table, &mut world)?;
+            settle(table, &mut world, log)?;
             safety::state(table, &world)?;
             let rests = world.nodes.iter().all(|&node| table.view(node).timeout.is_none());
             if !without_liar && (rests || agreed(table, &world).is_ok()) {
                 agreed(table, &world)?;
-                dismiss(table, &mut world)?;
+                dismiss(table, &mut world, log)?;
                 without_liar = true;
                 continue;
             }
@@ -58,22 +70,34 @@ impl Fair {
                 agreed(table, &world)?;
                 return Err("in a fair network, it does not fall silent".into());
             }
-            wait(table, &mut world)?;
+            wait(table, &mut world, log)?;
         }
         self.good.extend(path);
         Ok(())
     }
 }
 
-/// Every end learns of broken links; who has none meets again.
-fn mend(table: &mut Table, world: &mut World, honest_only: bool) -> Result<(), String> {
+/// What is done, in words, for those who want to read it.
+type Log = Option<Vec<String>>;
+
+fn act(table: &mut Table, world: &mut World, action: Action, log: &mut Log) -> Result<(), String> {
+    let next = apply(table, world, action);
+    if let Some(log) = log {
+        log.push(describe(table, world, action));
+    }
+    *world = next?;
+    Ok(())
+}
+
+/// Every end learns of broken links; honest nodes that have none meet again.
+fn mend(table: &mut Table, world: &mut World, log: &mut Log) -> Result<(), String> {
     while let Some((slot, end)) = broken(world) {
-        *world = apply(table, world, Action::Notice { slot, end })?;
+        act(table, world, Action::Notice { slot, end }, log)?;
     }
     for pair in 0..table.setup.scenario.pairs.len() as u8 {
         let linked = world.sessions.iter().any(|session| session.pair == pair && session.alive);
-        if !linked && !(honest_only && table.setup.is_lying(pair)) {
-            *world = apply(table, world, Action::Up { pair })?;
+        if !linked && !table.setup.is_lying(pair) {
+            act(table, world, Action::Up { pair }, log)?;
         }
     }
     Ok(())
@@ -85,7 +109,7 @@ fn broken(world: &World) -> Option<(u8, u8)> {
 }
 
 /// The liar is gone.
-fn dismiss(table: &mut Table, world: &mut World) -> Result<(), String> {
+fn dismiss(table: &mut Table, world: &mut World, log: &mut Log) -> Result<(), String> {
     let lying: Vec<u8> = world
         .sessions
         .iter()
@@ -96,16 +120,16 @@ fn dismiss(table: &mut Table, world: &mut World) -> Result<(), String> {
         world.cut(slot);
     }
     while let Some((slot, end)) = broken(world) {
-        *world = apply(table, world, Action::Notice { slot, end })?;
+        act(table, world, Action::Notice { slot, end }, log)?;
     }
     Ok(())
 }
 
 /// Everything that can happen at this instant happens.
-fn settle(table: &mut Table, world: &mut World) -> Result<(), String> {
+fn settle(table: &mut Table, world: &mut World, log: &mut Log) -> Result<(), String> {
     for _ in 0..MOST_STEPS {
         let Some(action) = next(table, world) else { return Ok(()) };
-        *world = apply(table, world, action)?;
+        act(table, world, action, log)?;
     }
     Err("in a fair network, it talks without end".into())
 }
@@ -133,8 +157,11 @@ fn next(table: &Table, world: &World) -> Option<Action> {
 }
 
 /// All clocks go on to the next timer of any.
-fn wait(table: &mut Table, world: &mut World) -> Result<(), String> {
+fn wait(table: &mut Table, world: &mut World, log: &mut Log) -> Result<(), String> {
     let ms = world.nodes.iter().filter_map(|&node| table.view(node).timeout).min().unwrap_or(0);
+    if let Some(log) = log {
+        log.push(format!("{ms} ms pass"));
+    }
     for node in 0..world.nodes.len() as u8 {
         step(table, world, node, Input::Wait(ms))?;
     }

@@ -138,6 +138,12 @@ impl Scenario {
         Self { peers: 3, pairs: pairs.to_vec(), ..self }
     }
 
+    /// The same with these links.
+    #[must_use]
+    pub fn links(self, pairs: &[(u8, u8)]) -> Self {
+        Self { pairs: pairs.to_vec(), ..self }
+    }
+
     /// The same with a lying peer that has a link to each of these nodes.
     #[must_use]
     pub fn with_liar(mut self, at: &[u8]) -> Self {
@@ -177,34 +183,104 @@ const LINE: &[(u8, u8)] = &[(0, 1), (1, 2)];
 /// Every scenario that is explored, the small ones first.
 #[must_use]
 pub fn catalogue() -> Vec<Scenario> {
-    let some = Budgets::default();
+    let mut all = small();
+    all.extend(large().into_iter().map(Scenario::full));
+    all
+}
+
+/// Those of the short run.
+fn small() -> Vec<Scenario> {
+    let none = Budgets::default();
     vec![
-        Scenario::pair(
-            "pair",
-            "two peers, three messages that follow each other, a link that breaks, a crash",
-        )
-        .posts(CHAIN)
-        .budgets(Budgets { cuts: 1, crashes: 1, timers: 1, ..some }),
-        Scenario::pair("pair-offers", "the same with messages offered first")
-            .offered()
+        Scenario::pair("pair", "two peers, three messages that follow each other")
             .posts(CHAIN)
-            .budgets(Budgets { cuts: 1, crashes: 1, timers: 1, ..some }),
-        Scenario::pair("fork", "two messages without each other, and one after both")
+            .budgets(Budgets { capacity: 1, ..none }),
+        Scenario::pair("cut", "a link that breaks, which each end learns when it likes")
+            .posts(&[(0, &[]), (1, &[])])
+            .budgets(Budgets { cuts: 1, capacity: 1, ..none }),
+        Scenario::pair("crash", "a node that stops at any moment")
+            .posts(&[(0, &[])])
+            .budgets(Budgets { crashes: 1, ..none }),
+        Scenario::pair("offer", "a link that breaks, with messages offered before they are sent")
+            .offered()
+            .posts(&[(0, &[]), (0, &[0])])
+            .budgets(Budgets { cuts: 1, capacity: 1, ..none }),
+        Scenario::pair("fork", "two messages that do not know of each other, and one after both")
             .posts(&[(0, &[]), (1, &[]), (1, &[0, 1])])
-            .budgets(Budgets { cuts: 1, crashes: 1, timers: 1, ..some }),
-        Scenario::pair("lossy", "a lossy link: loss, repetition, any order, a probe")
+            .budgets(Budgets { capacity: 1, ..none }),
+        Scenario::pair("lossy", "a lossy link: any order, a loss, a repetition, a timer")
             .lossy()
-            .posts(&[(0, &[]), (1, &[0])])
-            .budgets(Budgets { losses: 1, repeats: 1, timers: 2, ..some }),
-        Scenario::pair("liar", "two peers, and one that lies to the first")
-            .posts(&[(0, &[]), (1, &[0])])
+            .posts(&[(0, &[])])
+            .budgets(Budgets { losses: 1, repeats: 1, timers: 1, capacity: 1, ..none }),
+        Scenario::pair("lie", "a third peer lies to the first once")
+            .posts(&[(0, &[])])
             .with_liar(&[0])
-            .budgets(Budgets { lies: 2, timers: 1, cuts: 1, ..some }),
+            .budgets(Budgets { lies: 1, capacity: 1, ..none }),
         Scenario::pair("line", "three peers in a line: what crosses is passed on")
             .three(LINE)
             .posts(&[(0, &[]), (2, &[])])
-            .budgets(Budgets { capacity: 1, ..some }),
+            .budgets(Budgets { capacity: 1, ..none }),
     ]
 }
-#[allow(dead_code)]
-const _UNUSED: (&[(u8, &[usize])], &[(u8, u8)]) = (OWN_CHAIN, TRIANGLE);
+
+/// Those of the full run.
+fn large() -> Vec<Scenario> {
+    let none = Budgets::default();
+    vec![
+        Scenario::pair("pair-all", "three messages that follow each other, a cut, a crash")
+            .posts(CHAIN)
+            .budgets(Budgets { cuts: 1, crashes: 1, capacity: 1, ..none }),
+        Scenario::pair("offer-all", "three messages offered before they are sent, a cut, a crash, a timer")
+            .offered()
+            .posts(OWN_CHAIN)
+            .budgets(Budgets { cuts: 1, crashes: 1, timers: 1, capacity: 1, ..none }),
+        Scenario::pair(
+            "fork-all",
+            "two messages that do not know of each other, one after both, a cut, a crash",
+        )
+        .posts(&[(0, &[]), (1, &[]), (1, &[0, 1])])
+        .budgets(Budgets { cuts: 1, crashes: 1, capacity: 1, ..none }),
+        Scenario::pair("two-links", "two links at the same time, one of which breaks")
+            .links(&[(0, 1), (0, 1)])
+            .posts(&[(0, &[]), (1, &[])])
+            .budgets(Budgets { cuts: 1, capacity: 1, ..none }),
+        Scenario::pair("lossy-all", "a lossy link: any order, two losses, a repetition, two timers")
+            .lossy()
+            .posts(&[(0, &[]), (1, &[0])])
+            .budgets(Budgets { losses: 2, repeats: 1, timers: 2, ..none }),
+        Scenario::pair("lossy-crash", "a lossy link, a loss, a timer, and a node that stops")
+            .lossy()
+            .posts(&[(0, &[]), (0, &[0])])
+            .budgets(Budgets { losses: 1, crashes: 1, timers: 1, ..none }),
+        Scenario::pair("narrow", "a lossy link that reorders, and room for one waiting message")
+            .lossy()
+            .narrow()
+            .posts(OWN_CHAIN)
+            .budgets(Budgets { losses: 1, timers: 1, capacity: 3, ..none }),
+        Scenario::pair("lies", "a third peer lies to the first twice, and the first stops once")
+            .posts(&[(0, &[]), (1, &[0])])
+            .with_liar(&[0])
+            .budgets(Budgets { lies: 2, crashes: 1, capacity: 1, ..none }),
+        Scenario::pair("lies-offered", "a third peer lies to the second, to which messages are offered")
+            .offered()
+            .posts(&[(0, &[]), (0, &[0])])
+            .with_liar(&[1])
+            .budgets(Budgets { lies: 2, timers: 1, capacity: 1, ..none }),
+        Scenario::pair("lies-lossy", "a third peer lies over a lossy link")
+            .lossy()
+            .posts(&[(0, &[])])
+            .with_liar(&[0])
+            .budgets(Budgets { lies: 2, losses: 1, timers: 1, capacity: 1, ..none }),
+        Scenario::pair(
+            "triangle",
+            "three peers, each linked to both others; what comes from elsewhere is offered",
+        )
+        .three(TRIANGLE)
+        .posts(&[(0, &[]), (1, &[0])])
+        .budgets(Budgets { capacity: 1, ..none }),
+        Scenario::pair("line-crash", "three peers in a line, of which one stops")
+            .three(LINE)
+            .posts(&[(0, &[]), (0, &[0])])
+            .budgets(Budgets { crashes: 1, capacity: 1, ..none }),
+    ]
+}

@@ -21,11 +21,13 @@ use super::{liar, safety};
 pub struct Options {
     /// After so many states the search stops, and says that it is not complete.
     pub max_states: u64,
+    /// The same for distinct states of single nodes, which take most of the memory: some 20 kB each.
+    pub max_nodes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_states: u64::MAX }
+        Self { max_states: u64::MAX, max_nodes: 250_000 }
     }
 }
 
@@ -39,6 +41,8 @@ struct Search {
     origins: Vec<Origin>,
     frontier: VecDeque<(u32, World)>,
     transitions: u64,
+    /// Whether what happens now is a fair continuation.
+    in_fair: bool,
 }
 
 /// Visits every state of a scenario. `tick` is told now and then how many states were found and how many of them wait.
@@ -51,6 +55,7 @@ pub fn explore(scenario: &Scenario, options: Options, mut tick: impl FnMut(u64, 
         origins: Vec::new(),
         frontier: VecDeque::new(),
         transitions: 0,
+        in_fair: false,
     };
     let breach = search.run(options, &mut tick);
     let depth = search.depth();
@@ -112,7 +117,8 @@ impl Search {
         }
         let mut actions = Vec::new();
         while let Some((index, world)) = self.frontier.pop_front() {
-            if self.origins.len() as u64 >= options.max_states {
+            let nodes = self.table.nodes() as u64;
+            if self.origins.len() as u64 >= options.max_states || nodes >= options.max_nodes {
                 self.frontier.push_front((index, world));
                 return None;
             }
@@ -121,7 +127,11 @@ impl Search {
                 self.transitions += 1;
                 let next = apply(&mut self.table, &world, action);
                 if let Err(what) = next.and_then(|next| self.found(next, (index, action))) {
-                    return Some(Breach { what, path: self.path(&start, (index, action)) });
+                    let (mut path, last) = self.path(&start, (index, action));
+                    if let Some(last) = last.filter(|_| self.in_fair) {
+                        path.extend(self.fair.trace(&mut self.table, &last));
+                    }
+                    return Some(Breach { what, path });
                 }
             }
             if index % 1024 == 0 {
@@ -140,14 +150,16 @@ impl Search {
         self.origins.push(origin);
         safety::state(&self.table, &world)?;
         if (index as u64).is_multiple_of(self.table.setup.scenario.fair_every.max(1)) {
+            self.in_fair = true;
             self.fair.run(&mut self.table, &world)?;
+            self.in_fair = false;
         }
         self.frontier.push_back((index as u32, world));
         Ok(())
     }
 
-    /// The steps from the start to a state and one further, in words.
-    fn path(&mut self, start: &World, last: Origin) -> Vec<String> {
+    /// The steps from the start to a state and one further, in words, and where that leads to.
+    fn path(&mut self, start: &World, last: Origin) -> (Vec<String>, Option<World>) {
         let mut actions = vec![last.1];
         let mut at = last.0;
         while let Some(&(before, action)) =
@@ -164,10 +176,10 @@ impl Search {
             path.push(describe(&self.table, &world, action));
             match next {
                 Ok(next) => world = next,
-                Err(_) => break,
+                Err(_) => return (path, None),
             }
         }
-        path
+        (path, Some(world))
     }
 
     fn depth(&self) -> u32 {
