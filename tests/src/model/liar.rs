@@ -117,7 +117,9 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
             frame.requests = vec![Request { group, positions: five, ids }];
         }
         // It has nothing.
-        7 => frame.unavailables = vec![Unavailable { group, positions: five, ids: ids() }],
+        7 => {
+            frame.unavailables = vec![Unavailable { group, positions: five, ids: ids(), tombstones: vec![] }]
+        }
         // The newest message first, at a position that is another's.
         8 => {
             let newest = there().last().map(|(_, newest)| message(newest, Some(1)));

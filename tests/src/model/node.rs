@@ -268,7 +268,7 @@ impl Node {
 
     fn take_event(&mut self, event: Event, setup: &Setup) -> Result<(), String> {
         match event {
-            Event::Validate { id, .. } => self.engine.judge(id, Verdict::Valid, self.now).map_err(say),
+            Event::Validate { id, .. } => self.engine.judge(id, Verdict::VALID, self.now).map_err(say),
             Event::Delivered { first, last, .. } => self.read(first, last, setup),
             Event::Invalid { id, reason, .. } => {
                 Err(format!("{} was taken for invalid: {reason:?}", setup.name(&id)))
