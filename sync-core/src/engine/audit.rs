@@ -101,8 +101,9 @@ impl<S: Store> Engine<S> {
         for group in self.groups.values() {
             let counts = group.counts;
             let judged = if group.judged { self.config.max_unvalidated } else { 0 };
-            // What was judged may wait although it came when there was room to judge it only.
-            let most = self.config.max_parked_messages.saturating_add(judged);
+            // Shares of peers come on top of the common rest; and what was judged may wait although it came when
+            // there was room to judge it only.
+            let most = self.config.max_parked_messages.saturating_mul(2).saturating_add(judged);
             expect_at_most(&mut wrong, group.id, "waiting messages", counts.waiting + counts.early, most);
         }
         let asleep = self.wants.timers().filter(|(id, at)| !self.timers.contains(&(*at, Timer::Want(*id))));
