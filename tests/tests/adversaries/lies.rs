@@ -119,14 +119,12 @@ fn a_peer_that_withholds_delays_only_what_it_was_asked_for_first() {
     let profile = LinkProfile { push: PushPolicy::OfferFirst, ..LinkProfile::reliable() };
     net.connect_with(0, 1, profile, CLEAN);
     net.run(1_000);
-    let mut next = 1;
     let mut late = 0;
-    for n in 0..200 {
+    for n in 1..=200 {
         let id = net.publish_after(1, group, &format!("message {n}"), vec![]);
         // It has heard of the message before node 0 has, every time.
-        thief.say(&mut net, &offer(next, [id]));
+        thief.say(&mut net, &offer(n, [id]));
         thief.hear(&mut net);
-        next += 1;
         net.run(500);
         late += usize::from(net.engines[0].message(&id).unwrap().is_none());
     }

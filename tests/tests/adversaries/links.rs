@@ -19,7 +19,7 @@ fn open(net: &mut Net, id: PeerId, group: GroupId) -> Result<LinkId, EngineError
 /// Orphans and offers of what does not exist.
 fn nonsense(group: GroupId, n: u64) -> [Frame; 2] {
     let orphan = message(group, "orphan", n, &[no_id(1 << 40 | n)]);
-    [batch(2 * n + 1, &[orphan]), offer(1 << 20 | 20 * n, (20 * n..20 * n + 10).map(no_id))]
+    [batch(2 * n + 1, &[orphan]), offer((1 << 20) | (20 * n), (20 * n..20 * n + 10).map(no_id))]
 }
 
 /// How many messages node 0 sends or offers on a link.
