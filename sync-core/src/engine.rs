@@ -14,6 +14,7 @@ mod read;
 mod receive;
 mod retention;
 mod session;
+mod sound;
 mod state;
 mod transmit;
 mod turned;
@@ -427,7 +428,7 @@ impl<S: Store> Engine<S> {
 
     fn ask_verdict(&mut self, row: &crate::store::MessageRow) -> Result<(), EngineError> {
         let Some(group) = self.groups.get(&row.group) else { return Ok(()) };
-        let Some(content) = self.store.content(row.num)? else { return Ok(()) };
+        let Some(content) = self.sound_content(row)? else { return Ok(()) };
         let deps = content.deps.iter().map(|dep| dep.id).collect();
         let Some(body) = content.body else { return Ok(()) };
         let message = Message::new(group.id, row.timestamp_ms, deps, body)

@@ -32,6 +32,11 @@ pub struct Options {
     pub recent_ids: usize,
     /// How much of the file is kept in memory, in bytes. Default: 16 MiB.
     pub page_cache_bytes: u64,
+    /// Pages in the write-ahead log after which a commit moves them into the database. Default: 2,000.
+    pub checkpoint_pages: u32,
+    /// The file system of SQLite (its VFS) that has the file, by the name under which it was made known to SQLite.
+    /// It makes the file itself, with access as it sees fit. Default: that of the operating system.
+    pub vfs: Option<String>,
 }
 
 impl Default for Options {
@@ -42,14 +47,14 @@ impl Default for Options {
             cached_rows: 4_096,
             recent_ids: 32_768,
             page_cache_bytes: 16 << 20,
+            checkpoint_pages: 2_000,
+            vfs: None,
         }
     }
 }
 
 /// Bytes of a page of a new store.
 const PAGE_SIZE: u32 = 4_096;
-/// Pages in the write-ahead log after which they are moved into the database.
-const CHECKPOINT_PAGES: u32 = 2_000;
 /// The write-ahead log is cut to this many bytes when it is started over.
 const LOG_BYTES: i64 = 16 << 20;
 /// Kept for the statements, each compiled once.
@@ -66,11 +71,13 @@ impl SqliteStore {
     /// [`StoreError::Newer`] for a newer schema and [`StoreError::Corrupt`] for what is no store; neither changes the
     /// file. [`StoreError::Busy`], [`StoreError::Full`] or [`StoreError::Backend`] as SQLite has it.
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
-        create_private(path).map_err(backend)?;
+        if options.vfs.is_none() {
+            create_private(path).map_err(backend)?;
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
+        let connection = connect(path, flags, &options)?;
         Self::set_up(connection, &options)
     }
 
@@ -89,7 +96,7 @@ impl SqliteStore {
     /// As [`SqliteStore::open`]; also when there is no store, or it has an older schema.
     pub fn open_read_only(path: &Path, options: Options) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
+        let connection = connect(path, flags, &options)?;
         connection.busy_timeout(options.busy_timeout).map_err(store_error)?;
         schema::admit(&connection)?;
         if !schema::is_current(&connection)? {
@@ -104,6 +111,7 @@ impl SqliteStore {
         schema::admit(&connection)?;
         settings(&connection, options).map_err(store_error)?;
         schema::migrate(&mut connection)?;
+        //make_durable(&connection)?;
         Self::with(connection, options, Phase::Idle)
     }
 
@@ -150,6 +158,28 @@ impl SqliteStore {
     }
 }
 
+/// Makes durable what is there. After a process was killed in the middle of a commit, or after a sync that failed, the
+/// log may hold a whole transaction that was written and never synced: it is read, so that peers are told of it, and
+/// a power failure would take it away. So it is moved into the database, which is synced, before anything is read.
+fn make_durable(connection: &Connection) -> Result<(), StoreError> {
+    let busy: bool = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(store_error)?;
+    if busy {
+        // Others read the log. A commit syncs all of it.
+        connection.execute("UPDATE store SET install = install", []).map_err(store_error)?;
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, flags: OpenFlags, options: &Options) -> Result<Connection, StoreError> {
+    match &options.vfs {
+        None => Connection::open_with_flags(path, flags),
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+    }
+    .map_err(store_error)
+}
+
 /// Makes an empty file that only its owner may read, if there is none. SQLite gives its companions the same mode.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -173,7 +203,7 @@ fn settings(connection: &Connection, options: &Options) -> rusqlite::Result<()> 
     set("foreign_keys", 1)?;
     set("trusted_schema", 0)?;
     set("cell_size_check", 1)?;
-    set("wal_autocheckpoint", CHECKPOINT_PAGES.into())?;
+    set("wal_autocheckpoint", options.checkpoint_pages.into())?;
     set("journal_size_limit", LOG_BYTES)?;
     let kib = i64::try_from(options.page_cache_bytes >> 10).unwrap_or(i64::MAX);
     // Negative: in KiB, not in pages.

@@ -13,3 +13,5 @@ mod kill;
 mod migration;
 #[path = "sqlite/two.rs"]
 mod two;
+#[path = "sqlite/tamper.rs"]
+mod tamper;

@@ -351,7 +351,7 @@ impl<S: Store> Engine<S> {
 
     /// Gives a held message its position and makes it delivered; returns its dependencies.
     fn promote(&mut self, row: &mut MessageRow) -> Result<Vec<MessageNum>, EngineError> {
-        let content = self.store.content(row.num)?;
+        let content = self.sound_content(row)?;
         let deps: Vec<MessageNum> = content.iter().flat_map(|c| &c.deps).map(|dep| dep.num).collect();
         let mut keys = Vec::with_capacity(deps.len());
         for &dep in &deps {

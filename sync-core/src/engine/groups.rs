@@ -251,6 +251,9 @@ impl<S: Store> Engine<S> {
         let descriptor =
             GroupDescriptor::new(row.client_id.clone(), row.major_version, row.descriptor.clone())
                 .map_err(|e| damaged(&e.to_string()))?;
+        if scheme.group_id(&descriptor) != row.id {
+            return Err(damaged("its descriptor is not what its id names").into());
+        }
         let heads = self.store.heads(row.num)?.into_iter().collect();
         self.group_nums.insert(row.id, row.num);
         self.groups.insert(

@@ -141,14 +141,15 @@ impl<S: Store> Engine<S> {
         let mut entries = Vec::new();
         let mut bytes = 0_usize;
         let mut position = after;
+        let mut chain = self.chain_at(num, after.min(head))?;
         while position < head && entries.len() < max_count.max(1) && (bytes < max_bytes || entries.is_empty())
         {
             position += 1;
-            if let Some(row) = self.store.at(num, position)? {
-                let entry = self.read_entry(&row)?;
-                bytes += entry.body.as_ref().map_or(0, Bytes::len);
-                entries.push(entry);
-            }
+            let row = self.sound_row_at(num, position, chain)?;
+            chain = row.chain;
+            let entry = self.read_entry(&row)?;
+            bytes += entry.body.as_ref().map_or(0, Bytes::len);
+            entries.push(entry);
         }
         Ok(entries)
     }
@@ -179,7 +180,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn read_entry(&self, row: &MessageRow) -> Result<Entry, EngineError> {
-        let content = self.store.content(row.num)?;
+        let content = self.sound_content(row)?;
         let (deps, body) = content.map_or((Vec::new(), None), |content| (content.deps, content.body));
         // Not even for the moment until it is pruned.
         let body = body.filter(|_| !self.is_over(row));

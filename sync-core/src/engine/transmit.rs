@@ -273,7 +273,7 @@ impl<S: Store> Engine<S> {
         let mut more = Vec::new();
         if can_send {
             for &(group, name) in &turn {
-                self.put_acks(id, peer, group, name, draft);
+                self.put_acks(id, peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
                 let before = draft.room;
@@ -332,20 +332,25 @@ impl<S: Store> Engine<S> {
         owes || sends
     }
 
-    fn put_acks(&mut self, id: LinkId, peer: PeerNum, group: GroupNum, name: u32, draft: &mut Draft) {
-        let chain_of =
-            |store: &S, position| store.at(group, position).ok().flatten().map_or(0, |row| row.chain);
+    fn put_acks(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
         let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) else {
-            return;
+            return Ok(());
         };
         let session = &mut pair.session;
         if session.acks.is_empty() && session.ack_ids.is_empty() {
-            return;
+            return Ok(());
         }
         let room = draft.room.saturating_sub(RECORD_OVERHEAD);
         let spans = room / SPAN_SIZE;
         if spans == 0 || (session.acks.is_empty() && room < ID_SIZE) {
-            return;
+            return Ok(());
         }
         let held = session.acks.take_spans(spans);
         let known = session.known.take_spans(spans - held.len());
@@ -354,7 +359,12 @@ impl<S: Store> Engine<S> {
             session.ack_ids.drain(..session.ack_ids.len().min(room / ID_SIZE)).collect();
         draft.take(RECORD_OVERHEAD + (held.len() + known.len()) * SPAN_SIZE + ids.len() * ID_SIZE);
         let duplicates = std::mem::take(&mut session.duplicates);
-        let chain = known.last().map_or(0, |span| chain_of(&self.store, span.last));
+        // Without the right value the peer would take our log for another one.
+        let marked = match known.last() {
+            Some(span) => self.store.at(group, span.last)?,
+            None => None,
+        };
+        let chain = marked.map_or(0, |row| row.chain);
         draft.items.push(Item::Ack {
             group,
             held: held.clone(),
@@ -375,6 +385,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
+        Ok(())
     }
 
     /// What the peer asked for in vain; of what was delivered here, with its place in the canonical order.
@@ -693,7 +704,7 @@ impl<S: Store> Engine<S> {
         batch: &mut Batch,
         draft: &mut Draft,
     ) -> Result<Put, EngineError> {
-        let Some(content) = self.store.content(row.num)? else { return Ok(Put::TooLarge(usize::MAX)) };
+        let Some(content) = self.sound_content(row)? else { return Ok(Put::TooLarge(usize::MAX)) };
         let Some(body) = content.body else { return Ok(Put::TooLarge(usize::MAX)) };
         let Some(link) = self.links.get_mut(&id) else { return Ok(Put::Full) };
         debug_assert_eq!(link.peer, peer);
