@@ -58,7 +58,7 @@ impl Script {
         let count = dice.random_range(8..22);
         let mut script = Self {
             number,
-            from_birth: number % 4 == 3,
+            from_birth: Self::is_born_in_session(number),
             shared_disk: number % 3 == 2,
             checkpoint_pages: [3, 12, 2_000][usize::try_from(number % 3).unwrap()],
             steps: Vec::new(),
@@ -69,6 +69,12 @@ impl Script {
             script.steps.push(step);
         }
         script
+    }
+
+    /// Whether the stores are made in the session of this number.
+    #[must_use]
+    pub const fn is_born_in_session(number: u64) -> bool {
+        number % 4 == 3
     }
 
     fn draw(&self, dice: &mut ChaCha12Rng, connected: &mut Vec<(usize, usize)>) -> Step {
