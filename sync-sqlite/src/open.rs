@@ -162,12 +162,17 @@ impl SqliteStore {
 /// log may hold a whole transaction that was written and never synced: it is read, so that peers are told of it, and
 /// a power failure would take it away. So it is moved into the database, which is synced, before anything is read.
 fn make_durable(connection: &Connection) -> Result<(), StoreError> {
-    let busy: bool = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        .map_err(store_error)?;
-    if busy {
-        // Others read the log. A commit syncs all of it.
-        connection.execute("UPDATE store SET install = install", []).map_err(store_error)?;
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(store_error)?;
+    if !busy {
+        return Ok(());
+    }
+    // Others use the log. A commit syncs all of it: ours, or that of the one who is writing now.
+    match connection.execute("UPDATE store SET install = install", []).map_err(store_error) {
+        Err(StoreError::Busy) => {}
+        done => {
+            done?;
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ mod files;
 mod kill;
 #[path = "sqlite/migration.rs"]
 mod migration;
-#[path = "sqlite/two.rs"]
-mod two;
 #[path = "sqlite/tamper.rs"]
 mod tamper;
+#[path = "sqlite/two.rs"]
+mod two;

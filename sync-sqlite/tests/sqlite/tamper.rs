@@ -88,13 +88,17 @@ fn a_changed_byte_is_never_delivered() {
         let outcome = outcomes[&format!("message.{column}")];
         assert_eq!(outcome.unseen, 0, "message.{column}: {outcome:?}");
     }
-    assert_eq!(outcomes["body.body"].unseen + outcomes["grp.id"].unseen + outcomes["grp.descriptor"].unseen, 0);
+    assert_eq!(
+        outcomes["body.body"].unseen + outcomes["grp.id"].unseen + outcomes["grp.descriptor"].unseen,
+        0
+    );
 }
 
 /// The log as an application reads it; `None` if it does not come so far.
 fn read(path: &Path, options: &Options) -> Result<Vec<Entry>, Option<StoreError>> {
     let store = SqliteStore::open(path, options.clone()).map_err(|_| None)?;
-    let engine = Engine::open(store, Config::default(), [7; 32], Time(1_700_000_000_000)).map_err(|_| None)?;
+    let engine =
+        Engine::open(store, Config::default(), [7; 32], Time(1_700_000_000_000)).map_err(|_| None)?;
     let mut all = Vec::new();
     for group in engine.groups() {
         let entries = engine.log(group.id, 0, usize::MAX >> 1, usize::MAX).map_err(|error| match error {
