@@ -111,7 +111,7 @@ impl SqliteStore {
         schema::admit(&connection)?;
         settings(&connection, options).map_err(store_error)?;
         schema::migrate(&mut connection)?;
-        //make_durable(&connection)?;
+        make_durable(&connection)?;
         Self::with(connection, options, Phase::Idle)
     }
 

@@ -438,7 +438,7 @@ impl Network {
         while let Some(Some(event)) = self.call(node, Engine::poll_event) {
             if let Event::Validate { id, message } = event {
                 let verdict =
-                    if message.body().starts_with(b"bad ") { Verdict::Invalid } else { Verdict::Valid };
+                    if message.body().starts_with(b"bad ") { Verdict::Invalid } else { Verdict::VALID };
                 self.call(node, |engine| engine.judge(id, verdict, now));
             }
         }
