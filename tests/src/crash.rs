@@ -211,7 +211,7 @@ fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
 }
 
 /// All points of a script with these operations.
-pub fn points(script: u64, ops: &[Op]) -> impl Iterator<Item = Point> + '_ {
+pub fn points(script: u64, ops: &[Op]) -> impl Iterator<Item = Point> + Clone + '_ {
     (0..).zip(ops).flat_map(move |(at, &op)| {
         let born = Script::is_born_in_session(script);
         // A known limit: a database whose very first syncs were forgotten is not whole, and SQLite cannot know it.

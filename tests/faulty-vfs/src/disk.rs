@@ -98,6 +98,8 @@ pub(crate) struct State {
     met: bool,
     /// The operation that a fault meets now is a write, and half of it happens.
     midway: bool,
+    /// The sync that a fault meets now forgets what it should have written.
+    forgets: bool,
     stopped: bool,
     paused: bool,
     lies: bool,
@@ -301,7 +303,7 @@ impl State {
                     io_error(op)
                 }
                 Fault::SyncForgets => {
-                    self.files.values_mut().for_each(File::forget_changes);
+                    self.forgets = true;
                     io_error(op)
                 }
                 Fault::Io { more } => {
@@ -427,7 +429,13 @@ impl Handle {
 
     pub(crate) fn sync(&self) -> Result<(), Code> {
         let mut state = lock(&self.state);
-        state.enter(Op::Sync)?;
+        let entered = state.enter(Op::Sync);
+        if std::mem::take(&mut state.forgets)
+            && let Some(file) = state.files.get_mut(&self.file)
+        {
+            file.forget_changes();
+        }
+        entered?;
         if state.lies {
             return Ok(());
         }

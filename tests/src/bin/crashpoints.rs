@@ -17,7 +17,7 @@ struct Arguments {
     /// At least 100,000 points.
     #[arg(long, conflicts_with = "points")]
     full: bool,
-    /// At least so many points, in whole scripts.
+    /// At least so many points, spread over at least ten scripts: of each at most a tenth of these, evenly.
     #[arg(long, default_value_t = 2_000)]
     points: u64,
     /// The number of the first script.
@@ -62,8 +62,14 @@ fn main() -> ExitCode {
                             let script = Script::new(number);
                             match operations(&script) {
                                 Ok(ops) => {
-                                    done.fetch_add(points(number, &ops).count() as u64, Ordering::Relaxed);
-                                    try_points(&script, points(number, &ops), &tally, arguments.json);
+                                    let count = points(number, &ops).count() as u64;
+                                    let share = (goal / 10).max(1);
+                                    let stride = usize::try_from(count.div_ceil(share).max(1)).unwrap();
+                                    // Not of every script the same operations.
+                                    let first = usize::try_from(number).unwrap() % stride;
+                                    let chosen = points(number, &ops).skip(first).step_by(stride);
+                                    done.fetch_add(chosen.clone().count() as u64, Ordering::Relaxed);
+                                    try_points(&script, chosen, &tally, arguments.json);
                                 }
                                 Err(failure) => {
                                     let point = Point { script: number, at: u64::MAX, mode: Mode::Kill };

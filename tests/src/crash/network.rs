@@ -40,6 +40,7 @@ pub(super) struct Network {
     /// How often a node was opened.
     opened: u64,
     texts: Vec<String>,
+    ops: Vec<Op>,
 }
 
 /// The power failure that follows some disturbances later.
@@ -102,6 +103,7 @@ impl Network {
             second: Second::Unplanned,
             opened: 0,
             texts: Vec::new(),
+            ops: Vec::new(),
         };
         if !script.from_birth {
             network.disks[0].pause(true);
@@ -115,8 +117,9 @@ impl Network {
         self.disks[0].list_ops();
     }
 
-    pub(super) fn ops(&self) -> Vec<Op> {
-        self.disks[0].ops()
+    /// The operations up to the last look, in which nothing is disturbed.
+    pub(super) fn ops(self) -> Vec<Op> {
+        self.ops
     }
 
     pub(super) fn disturb(&mut self, point: Point) {
@@ -503,6 +506,7 @@ impl Network {
         while matches!(self.second, Second::After(_)) {
             self.after_step()?;
         }
+        self.ops = self.disks[0].ops();
         self.disks[0].heal();
         self.finish_quietly().map_err(|failure| self.explain(failure))
     }
