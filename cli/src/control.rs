@@ -3,6 +3,6 @@
 //! Only processes of the same user, and of root, are served. What is said on it stands in [`request`](crate::request).
 
 pub(crate) mod client;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod server;
 mod socket;

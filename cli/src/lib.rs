@@ -10,6 +10,9 @@ mod commands;
 mod control;
 mod demo;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod items;
 mod limits;
 mod output;

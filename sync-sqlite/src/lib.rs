@@ -35,5 +35,13 @@ mod small;
 mod store;
 mod tag;
 
+/// Reads dependencies as they stand in a row and writes them again; `None` if they are none. For fuzzers.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+#[must_use]
+pub fn rewrite_deps(num: hedgerow_sync_core::store::MessageNum, bytes: &[u8]) -> Option<Vec<u8>> {
+    deps::decode(num, bytes).map(|deps| deps::encode(num, &deps))
+}
+
 pub use open::Options;
 pub use store::SqliteStore;

@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod crash;
+pub mod fuzz;
 pub mod model;
 pub mod swarm;

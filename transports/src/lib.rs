@@ -72,6 +72,9 @@ mod address;
 mod backoff;
 mod config;
 mod crowd;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod limits;
 mod link;

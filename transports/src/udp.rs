@@ -33,8 +33,8 @@ mod dial;
 mod endpoint;
 mod greet;
 mod link;
-mod packet;
-mod session;
+pub(crate) mod packet;
+pub(crate) mod session;
 mod window;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
 /// Reads one line of at most `max` bytes, without its end; `None` at the end of the stream.
-pub(super) async fn read_line(
+pub(crate) async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
     max: usize,
 ) -> io::Result<Option<Vec<u8>>> {

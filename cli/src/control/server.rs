@@ -138,7 +138,7 @@ async fn gone(reader: &mut BufReader<OwnedReadHalf>) {
     while reader.read_u8().await.is_ok() {}
 }
 
-fn parse(line: &[u8]) -> Result<Request, Fault> {
+pub(crate) fn parse(line: &[u8]) -> Result<Request, Fault> {
     let wrong = |error: serde_json::Error| Fault::new(FaultKind::Request, format!("not a request: {error}"));
     let version: VersionOnly = serde_json::from_slice(line).map_err(wrong)?;
     if version.v != VERSION {

@@ -57,7 +57,7 @@ impl Sealer {
         }
     }
 
-    fn chunk(&mut self, kind: u8, content: &[u8]) -> Result<(), LinkError> {
+    pub(crate) fn chunk(&mut self, kind: u8, content: &[u8]) -> Result<(), LinkError> {
         self.plain.clear();
         self.plain.push(kind);
         self.plain.extend_from_slice(content);
