@@ -87,8 +87,8 @@ impl SpanSet {
 
     /// Removes everything above `n`.
     pub fn truncate(&mut self, n: u64) {
-        let above = self.spans.split_off(&n.saturating_add(1));
-        drop(above);
+        let Some(above) = n.checked_add(1) else { return };
+        drop(self.spans.split_off(&above));
         if let Some(mut entry) = self.spans.last_entry()
             && *entry.get() > n
         {
@@ -345,5 +345,23 @@ mod tests {
                 prop_assert_eq!(SpanSet::from_bytes(&set.to_bytes()), Some(set));
             }
         }
+    }
+
+    #[test]
+    fn the_end_of_the_range_is_a_member_like_any_other() {
+        let all: SpanSet = [Span::one(3), Span { first: u64::MAX - 1, last: u64::MAX }].into_iter().collect();
+        let cut = |at| {
+            let mut set = all.clone();
+            set.truncate(at);
+            set.spans().collect::<Vec<_>>()
+        };
+        assert_eq!(cut(u64::MAX), all.spans().collect::<Vec<_>>());
+        assert_eq!(cut(u64::MAX - 1), [Span::one(3), Span::one(u64::MAX - 1)]);
+        assert_eq!(cut(u64::MAX - 2), [Span::one(3)]);
+        assert_eq!(cut(2), []);
+        assert_eq!(all.first_absent(u64::MAX), u64::MAX, "there is no further number");
+        let mut lone = SpanSet::new();
+        assert!(lone.insert(u64::MAX) && !lone.insert(u64::MAX));
+        assert!(lone.remove(u64::MAX) && lone.is_empty());
     }
 }
