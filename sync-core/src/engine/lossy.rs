@@ -166,6 +166,9 @@ impl Lossy {
     /// How long ago the newest frame was received, in ms: the other side's estimate of the round trip must not
     /// count how long an acknowledgement took that was told late, or told again.
     pub(super) fn ack_delay_ms(&self, now: Time) -> u32 {
+        if self.received.is_empty() {
+            return 0;
+        }
         u32::try_from(now.since(self.newest_at)).unwrap_or(u32::MAX)
     }
 
@@ -330,6 +333,7 @@ mod tests {
         vec![Item::Sent { group: GroupNum(1), position, frame: 1 }]
     }
 
+    // spec: probe, frame-lost
     #[test]
     fn silence_is_probed_and_only_a_later_ack_proves_loss() {
         let mut link = Lossy::new(100, 2000);
@@ -345,6 +349,7 @@ mod tests {
         assert_eq!(link.timeout(), None);
     }
 
+    // spec: frame-repeated
     #[test]
     fn a_repeated_frame_is_known() {
         let mut link = Lossy::new(100, 2000);
