@@ -193,6 +193,7 @@ mod tests {
         GroupId::from_bytes([7; 32])
     }
 
+    // spec: message-id
     #[test]
     fn each_field_changes_the_id() {
         let dep = MessageId::from_bytes([1; 32]);
@@ -216,6 +217,7 @@ mod tests {
         assert_ne!(as_dep.id(), as_body.id());
     }
 
+    // spec: message-limits, group-limits
     #[test]
     fn limits_are_kept() {
         let id = |n: u8| MessageId::from_bytes([n; 32]);
@@ -229,9 +231,12 @@ mod tests {
         assert_eq!(new(0, vec![id(2), id(1)], Bytes::new()), Err(MessageError::DepsNotAscending));
         assert_eq!(new(0, vec![id(1), id(1)], Bytes::new()), Err(MessageError::DepsNotAscending));
         let many: Vec<_> = (0..=u8::try_from(MAX_DEPS).unwrap()).map(id).collect();
+        assert!(new(0, many[1..].to_vec(), Bytes::new()).is_ok());
         assert_eq!(new(0, many, Bytes::new()), Err(MessageError::TooManyDeps(MAX_DEPS + 1)));
-        assert!(GroupDescriptor::new("", 0, vec![]).is_err());
-        assert!(GroupDescriptor::new("x".repeat(MAX_CLIENT_ID + 1), 0, vec![]).is_err());
-        assert!(GroupDescriptor::new("x", 0, vec![0; MAX_DESCRIPTOR + 1]).is_err());
+        let group = |id: usize, descriptor| GroupDescriptor::new("x".repeat(id), 0, vec![0; descriptor]);
+        assert!(group(1, 0).is_ok() && group(MAX_CLIENT_ID, MAX_DESCRIPTOR).is_ok());
+        assert_eq!(group(0, 0), Err(MessageError::ClientIdLength(0)));
+        assert_eq!(group(MAX_CLIENT_ID + 1, 0), Err(MessageError::ClientIdLength(MAX_CLIENT_ID + 1)));
+        assert_eq!(group(1, MAX_DESCRIPTOR + 1), Err(MessageError::DescriptorTooLong(MAX_DESCRIPTOR + 1)));
     }
 }

@@ -75,6 +75,7 @@ mod tests {
         assert_eq!(to_wire(&[Span { first: 3, last: 2 }]), None);
     }
 
+    // spec: span-list
     #[test]
     fn what_is_no_list_is_refused() {
         assert_eq!(from_wire(&[1]), None);

@@ -57,6 +57,7 @@ fn decode(bytes: Vec<u8>) -> Result<Frame, DecodeError> {
     NativeCodec::new().decode(bytes.into())
 }
 
+// spec: group-id
 #[test]
 fn group_ids() {
     for v in section("group_ids") {
@@ -66,6 +67,7 @@ fn group_ids() {
     }
 }
 
+// spec: message-id
 #[test]
 fn message_ids() {
     for v in section("message_ids") {
@@ -76,6 +78,7 @@ fn message_ids() {
     }
 }
 
+// spec: announce-tag
 #[test]
 fn group_tags() {
     for v in section("group_tags") {
@@ -84,6 +87,7 @@ fn group_tags() {
     }
 }
 
+// spec: batch, offer, ack
 #[test]
 fn frames_are_written_and_read() {
     for v in section("frames") {
@@ -95,6 +99,7 @@ fn frames_are_written_and_read() {
     }
 }
 
+// spec: unknown-skipped
 #[test]
 fn lenient_frames_are_read_and_written_otherwise() {
     for v in section("lenient_frames") {
@@ -106,6 +111,7 @@ fn lenient_frames_are_read_and_written_otherwise() {
     }
 }
 
+// spec: span-list, offer
 #[test]
 fn bad_frames_are_refused_by_the_rule_they_break() {
     for v in section("bad_frames") {

@@ -48,6 +48,7 @@ mod tests {
     use super::*;
 
     /// The values come from another implementation of SipHash-1-3.
+    // spec: chain-value
     #[test]
     fn chain_values_are_those_of_the_specification() {
         let first = chain(0, &MessageId::from_bytes(std::array::from_fn(|i| i.try_into().unwrap())));
@@ -55,6 +56,7 @@ mod tests {
         assert_eq!(chain(first, &MessageId::from_bytes([7; 32])), 0x14c6_1d05_0895_ec29);
     }
 
+    // spec: canonical-order
     #[test]
     fn keys_never_fall_along_an_edge() {
         let id = MessageId::from_bytes([0; 32]);

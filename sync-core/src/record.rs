@@ -325,6 +325,7 @@ pub fn possible(facts: Facts, input: Input) -> bool {
 mod tests {
     use super::*;
 
+    // spec: ack-durable
     #[test]
     fn an_ack_is_owed_only_for_what_is_held() {
         for facts in reachable() {
@@ -342,6 +343,45 @@ mod tests {
         }
     }
 
+    /// Row by row what the document says is due, and that the rows above come first.
+    // spec: due
+    #[test]
+    fn what_is_due_is_what_the_document_says() {
+        use Visibility::{Invisible, Shared, Visible};
+        let absent = Facts::default();
+        let held = Facts { hold: Hold::Held, ..absent };
+        let buried = Facts { hold: Hold::Tombstone, ..absent };
+        let asked = |facts| Facts { requested_by_peer: true, ..facts };
+        let offered = Facts { offered_by_peer: true, ..absent };
+        let owed = |facts| Facts { ack: AckState::Owed, ..facts };
+        let rows = [
+            (owed(held), Some(Due::Ack), Some(Due::Ack)),
+            (owed(asked(held)), Some(Due::Ack), Some(Due::Ack)),
+            (owed(asked(buried)), Some(Due::Ack), Some(Due::Ack)),
+            (asked(held), Some(Due::Answer), None),
+            (asked(absent), Some(Due::Unavailable), None),
+            (asked(buried), Some(Due::Unavailable), None),
+            (asked(offered), Some(Due::Unavailable), Some(Due::Request)),
+            (offered, Some(Due::Request), Some(Due::Request)),
+            (Facts { requested: true, ..offered }, None, None),
+            (held, Some(Due::Send), None),
+            (Facts { peer_has: true, ..held }, None, None),
+            (Facts { in_flight: InFlight::Message, ..held }, None, None),
+            (Facts { in_flight: InFlight::Offer, ..held }, None, None),
+            (Facts { ack: AckState::Sent, peer_has: true, ..held }, None, None),
+            (absent, None, None),
+            (buried, None, None),
+        ];
+        for (facts, if_shared, if_visible) in rows {
+            assert_eq!(due(facts, Shared, true), if_shared, "{facts:?}");
+            assert_eq!(due(facts, Visible, true), if_visible, "{facts:?}");
+            assert_eq!(due(facts, Invisible, true), None, "{facts:?}");
+            let unless_asked_elsewhere = if_shared.filter(|due| *due != Due::Request);
+            assert_eq!(due(facts, Shared, false), unless_asked_elsewhere, "{facts:?}");
+        }
+    }
+
+    // spec: tombstone
     #[test]
     fn a_tombstone_never_crosses() {
         for facts in reachable().into_iter().filter(|f| f.hold == Hold::Tombstone) {
@@ -385,6 +425,7 @@ mod tests {
         }
     }
 
+    // spec: record-table
     #[test]
     fn the_documents_table_is_the_code() {
         let doc = include_str!("../../docs/protocol.md");

@@ -116,6 +116,7 @@ proptest! {
     }
 }
 
+// spec: unknown-skipped
 #[test]
 fn unknown_fields_are_skipped() {
     let frame = Frame { ping: true, ..Frame::default() };

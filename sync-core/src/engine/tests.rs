@@ -9,3 +9,4 @@ mod overtaken;
 mod retention;
 mod room;
 mod sessions;
+mod wire;

@@ -43,7 +43,7 @@ pub fn interaction(bytes: &[u8]) {
 /// Limits so small that they are met, but for those that a liar can fill for good.
 fn small() -> Config {
     let mut config = Config::default();
-    config.max_frame = 700;
+    config.max_frame = 1_024;
     config.max_offers = 3;
     config.max_requests = 2;
     config.max_in_flight_bytes = 500;
@@ -210,7 +210,7 @@ fn publish(world: &mut World, n: usize, tape: &mut Tape<'_>) {
     world.published += 1;
     let mut body = format!("{n}.{}", world.published).into_bytes();
     if how & 2 != 0 {
-        body.resize(usize::from(how) * 32, b' ');
+        body.resize((usize::from(how) * 32).min(world.max_body), b' ');
     }
     let draft = Draft { timestamp_ms: now.as_timestamp_ms(), deps, body: body.into() };
     let id = engine.publish(group, draft, now).unwrap();

@@ -1,6 +1,7 @@
 //! A peer that says what it likes, in frames that are well formed or nearly so.
 
 use bytes::Bytes;
+use hedgerow_proto::limits::MAX_BODY;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, MessageId, NativeCodec,
     Offer, OfferItem, PeerId, Request, Span, Unavailable, Visibility, WireMessage,
@@ -186,7 +187,8 @@ impl Liar {
         let mut body = if mode & 16 != 0 { b"bad".to_vec() } else { Vec::new() };
         body.extend_from_slice(tape.bytes(2));
         if mode & 32 != 0 {
-            body.resize(usize::from(tape.byte()) * 140, 0);
+            let most = if world.max_body < MAX_BODY { world.max_body } else { 36_000 };
+            body.resize((usize::from(tape.byte()) * 140).min(most), 0);
         }
         WireMessage { position: None, timestamp_ms, deps, body: body.into() }
     }

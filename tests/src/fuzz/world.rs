@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use hedgerow_proto::limits::MAX_BODY;
 use hedgerow_proto::{GroupId, Message, MessageId, Visibility};
 use hedgerow_sync_core::store::check;
 use hedgerow_sync_core::testing::{descriptor, open, peer};
@@ -44,6 +45,8 @@ pub(super) struct World {
     pub(super) groups: [GroupId; 2],
     /// Ids that were seen anywhere, and some that nobody has.
     pub(super) ids: Vec<MessageId>,
+    /// Longest body in bytes: what fits through every link.
+    pub(super) max_body: usize,
     pub(super) published: u64,
     reopened: u64,
 }
@@ -71,6 +74,7 @@ impl World {
             wires: Vec::new(),
             groups: GROUPS.map(|name| descriptor(name).id()),
             ids: vec![MessageId::from_bytes([0; 32]), MessageId::from_bytes([255; 32])],
+            max_body: if config.max_frame < 10_000 { 400 } else { MAX_BODY },
             published: 0,
             reopened: 0,
         };

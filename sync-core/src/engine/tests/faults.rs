@@ -87,6 +87,7 @@ pub(super) fn message(group: GroupId, body: &str, deps: &[&Message]) -> Message 
     Message::new(group, 5, deps, Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }
 
+// spec: deps-requested, full-ids, one-request
 #[test]
 fn a_missing_dependency_is_pulled_from_whoever_has_it() {
     let mut net = Net::new(2, 1);
@@ -127,6 +128,7 @@ fn a_gap_is_reported_after_its_time() {
     assert_eq!(net.bodies(0, group), ["parent", "child"]);
 }
 
+// spec: invalid-descendants, tombstone
 #[test]
 fn invalid_messages_and_all_that_follows_are_never_delivered_nor_passed_on() {
     let mut net = Net::new(2, 1);
@@ -164,6 +166,7 @@ fn invalid_messages_and_all_that_follows_are_never_delivered_nor_passed_on() {
     assert_eq!(acked, 5);
 }
 
+// spec: deps-one-group
 #[test]
 fn a_dependency_in_another_group_is_invalid_as_soon_as_it_is_known() {
     let mut net = Net::new(1, 1);
@@ -192,6 +195,7 @@ fn a_dependency_in_another_group_is_invalid_as_soon_as_it_is_known() {
     assert!(net.engines[0].missing(two).is_empty());
 }
 
+// spec: deliver-in-time
 #[test]
 fn what_is_ahead_of_its_time_is_held_back() {
     let mut net = Net::new(1, 1);
@@ -214,6 +218,7 @@ fn what_is_ahead_of_its_time_is_held_back() {
     assert_eq!(net.bodies(0, group).len(), 2);
 }
 
+// spec: waiting-bounded
 #[test]
 fn what_waits_is_bounded_and_fetched_when_there_is_room() {
     let config = Config { max_parked_messages: 10, ..Config::default() };
@@ -250,6 +255,7 @@ fn what_waits_is_bounded_and_fetched_when_there_is_room() {
     assert_eq!(asked, 90, "the rest is asked for");
 }
 
+// spec: offers-beyond
 #[test]
 fn offers_of_what_never_comes_are_bounded() {
     let mut net = Net::new(2, 1);
@@ -280,6 +286,7 @@ fn offers_of_what_never_comes_are_bounded() {
     assert_eq!(check(net.engines[0].store()).unwrap().messages, 1, "no rows for what is not held");
 }
 
+// spec: request-unknown, full-ids
 #[test]
 fn requests_for_what_is_not_there_are_answered_and_the_rest_is_served() {
     let mut net = Net::new(1, 1);
@@ -305,6 +312,7 @@ fn requests_for_what_is_not_there_are_answered_and_the_rest_is_served() {
     assert_eq!(unavailable[0].positions, [Span { first: 3, last: u64::MAX }]);
 }
 
+// spec: message-refused, not-announced
 #[test]
 fn one_bad_message_does_not_take_the_rest_with_it() {
     let mut net = Net::new(1, 1);
@@ -330,6 +338,7 @@ fn one_bad_message_does_not_take_the_rest_with_it() {
     assert_eq!(net.engines[0].status().links[0].traffic.refused, 6);
 }
 
+// spec: ends-link, hello-major, hello-max-frame
 #[test]
 fn rules_that_end_a_link_are_named() {
     let mut net = Net::new(1, 1);
@@ -365,6 +374,7 @@ fn rules_that_end_a_link_are_named() {
     let _ = group;
 }
 
+// spec: too-large
 #[test]
 fn a_message_too_large_for_a_link_does_not_hold_up_the_others() {
     let mut net = Net::new(2, 1);
@@ -381,6 +391,7 @@ fn a_message_too_large_for_a_link_does_not_hold_up_the_others() {
     net.assert_converged(group, 2);
 }
 
+// spec: message-again
 #[test]
 fn the_same_message_many_times_is_delivered_once() {
     let mut net = Net::new(1, 1);
@@ -410,6 +421,7 @@ fn a_peer_that_lacks_something_for_long_is_reported() {
     net.assert_converged(group, 1);
 }
 
+// spec: announce-visible, announce-tag
 #[test]
 fn groups_that_a_peer_is_not_in_stay_hidden() {
     let mut net = Net::new(1, 1);

@@ -56,6 +56,7 @@ fn assert_linear_extension(messages: &[Message], order: &[MessageId]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
+    // spec: deliver-after-parents, delivery-order, canonical-order
     #[test]
     fn any_graph_any_arrival(
         shape in graphs(40),
@@ -169,6 +170,7 @@ fn lone() -> (Engine<MemoryStore>, GroupId) {
     (engine, group)
 }
 
+// spec: deliver-cascade
 #[test]
 fn a_long_chain_backwards_is_delivered_forwards() {
     let count = 20_000;

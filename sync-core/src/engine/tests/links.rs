@@ -27,6 +27,7 @@ fn what_is_too_large_for_a_link_is_not_asked_for_again_and_again() {
     net.assert_silent();
 }
 
+// spec: announce-other-links
 #[test]
 fn acknowledgements_that_die_with_a_link_are_said_again_on_another() {
     let mut net = Net::new(2, 1);
@@ -48,6 +49,7 @@ fn acknowledgements_that_die_with_a_link_are_said_again_on_another() {
     assert!(status.peers.iter().all(|pair| pair.settled && pair.in_flight == 0), "{status:?}");
 }
 
+// spec: hello-max-offers, offer-window
 #[test]
 fn two_links_carry_no_more_offers_than_the_peer_takes() {
     let config = Config { max_offers: 4, max_requests: 4, ..Config::default() };
@@ -89,6 +91,7 @@ fn a_peer_that_was_away_for_a_moment_gets_what_it_ignored() {
     }
 }
 
+// spec: announce-again
 #[test]
 fn announcements_may_overtake_each_other() {
     for seed in 0..30 {
@@ -109,6 +112,7 @@ fn announcements_may_overtake_each_other() {
     }
 }
 
+// spec: chain-reset
 #[test]
 fn a_store_that_went_back_in_time_is_believed_over_a_bad_line_too() {
     for seed in 0..30 {
@@ -177,6 +181,7 @@ fn a_clock_that_jumps_does_not_stop_a_lossy_link() {
     }
 }
 
+// spec: hello-max-frame
 #[test]
 fn a_small_frame_limit_holds_once_the_other_side_can_know_it() {
     let mut net = Net::new(2, 1);

@@ -39,6 +39,7 @@ fn nine_tenths() {
     (0..3).for_each(|seed| converges(0.9, seed));
 }
 
+// spec: lossy-cost
 #[test]
 fn a_body_crosses_no_more_often_than_it_must() {
     for (p, limit) in [(0.0, 1.0), (0.1, 1.05), (0.3, 1.05), (0.5, 1.05), (0.9, 1.2)] {
@@ -84,6 +85,7 @@ fn a_ring_of_bad_links_converges() {
     }
 }
 
+// spec: frame-lost
 #[test]
 fn a_lost_answer_is_sent_again_without_waiting_for_the_request_to_time_out() {
     for seed in 0..20 {

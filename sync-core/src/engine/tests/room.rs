@@ -37,6 +37,7 @@ fn any_limit_of_requests_is_used_again_and_again() {
     }
 }
 
+// spec: waiting-bounded
 #[test]
 fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
     let config = Config { max_parked_messages: 10, max_offers: 8, max_requests: 8, ..Config::default() };
@@ -65,6 +66,7 @@ fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
     assert_eq!(net.bodies(0, group).len(), 201);
 }
 
+// spec: waiting-lowest
 #[test]
 fn without_room_only_what_may_make_room_is_called_back() {
     let config = Config { max_parked_messages: 5, ..Config::default() };
@@ -116,6 +118,7 @@ fn a_stale_refusal_does_not_end_a_newer_offer() {
     assert_eq!(net.bodies(0, group).len(), 2);
 }
 
+// spec: ends-link
 #[test]
 fn announcements_are_bounded_under_one_number_too() {
     let config = Config { max_announces: 100, ..Config::default() };
@@ -151,6 +154,7 @@ fn what_is_no_longer_shared_is_not_sent_to_who_asked_before() {
     assert!(frames.iter().any(|frame| frame.unavailables.iter().any(|u| u.positions == [Span::one(1)])));
 }
 
+// spec: links-pull
 #[test]
 fn a_carrier_with_little_room_gets_no_empty_records() {
     let mut net = Net::new(1, 1);

@@ -5,6 +5,7 @@ use hedgerow_proto::Visibility;
 use crate::testing::{CLEAN, Net, descriptor, peer};
 use crate::{Event, LinkProfile, PushPolicy};
 
+// spec: settled-silence, deliver-own
 #[test]
 fn two_talk() {
     let mut net = Net::new(2, 1);
@@ -52,6 +53,7 @@ fn a_full_mesh_sends_each_body_once_to_each() {
     net.assert_silent();
 }
 
+// spec: announce-held, settled-silence
 #[test]
 fn what_is_settled_stays_settled_over_contacts() {
     let mut net = Net::new(2, 4);
@@ -72,6 +74,7 @@ fn what_is_settled_stays_settled_over_contacts() {
     assert_eq!(net.frames - before, 2, "one frame each way");
 }
 
+// spec: ack-settled, no-repeats
 #[test]
 fn a_link_that_dies_at_any_moment_costs_nothing() {
     for cut in 0..60 {
@@ -92,6 +95,7 @@ fn a_link_that_dies_at_any_moment_costs_nothing() {
     }
 }
 
+// spec: ack-durable
 #[test]
 fn a_crash_at_any_moment_loses_nothing() {
     for cut in 0..60 {
@@ -110,6 +114,7 @@ fn a_crash_at_any_moment_loses_nothing() {
     }
 }
 
+// spec: push-or-offer, offer-window
 #[test]
 fn offers_come_first_where_the_link_says_so() {
     let mut net = Net::new(2, 7);
@@ -126,6 +131,7 @@ fn offers_come_first_where_the_link_says_so() {
     assert_eq!(net.engines[0].traffic().offers_out, 2_000);
 }
 
+// spec: announce-visibility
 #[test]
 fn visibility_is_kept() {
     let mut net = Net::new(2, 8);
@@ -148,6 +154,7 @@ fn visibility_is_kept() {
     net.assert_silent();
 }
 
+// spec: send-on-contact
 #[test]
 fn a_group_joined_later_is_caught_up_on_the_running_link() {
     let mut net = Net::new(2, 9);
@@ -163,6 +170,7 @@ fn a_group_joined_later_is_caught_up_on_the_running_link() {
     net.assert_converged(group, 1);
 }
 
+// spec: announce-number
 #[test]
 fn a_group_can_be_left_and_joined_again() {
     let mut net = Net::new(2, 10);
@@ -181,6 +189,7 @@ fn a_group_can_be_left_and_joined_again() {
     net.assert_silent();
 }
 
+// spec: hello-install
 #[test]
 fn a_lost_store_gets_everything_back() {
     let mut net = Net::new(2, 11);
@@ -201,6 +210,7 @@ fn a_lost_store_gets_everything_back() {
     net.assert_silent();
 }
 
+// spec: chain-reset
 #[test]
 fn a_store_that_went_back_in_time_neither_loses_nor_hides_anything() {
     // The other side's memory of node 0's log is of positions that now mean something else.
@@ -235,6 +245,7 @@ fn a_store_that_went_back_in_time_neither_loses_nor_hides_anything() {
     }
 }
 
+// spec: ephemeral
 #[test]
 fn ephemeral_messages_are_sent_once_and_never_stored() {
     let mut net = Net::new(2, 13);
