@@ -6,6 +6,7 @@ use hedgerow_proto::{
 };
 
 use super::faults::{LIAR, Liar, message};
+use crate::store::check;
 use crate::testing::{Net, open};
 use crate::{LinkId, LinkProfile};
 
@@ -134,6 +135,29 @@ fn an_offer_of_what_is_held_is_acknowledged_and_not_asked_for() {
     let held: Vec<Span> = frames.iter().flat_map(|f| &f.acks).flat_map(|ack| ack.held.clone()).collect();
     assert_eq!(held, [Span::one(4), Span::one(9)]);
     assert!(frames.iter().all(|f| f.requests.is_empty()), "{frames:?}");
+}
+
+// spec: not-announced
+#[test]
+fn an_offer_does_not_tell_what_is_held_in_another_group() {
+    let (mut net, secret) = node();
+    let secret_id = net.publish(0, secret, "secret");
+    net.engines[0].set_visibility(PeerId::from_bytes(LIAR), secret, Visibility::Invisible).unwrap();
+    let shared = net.group("shared", false);
+    let mut answers = Vec::new();
+    for id in [secret_id, MessageId::from_bytes([8; 32])] {
+        let liar = Liar::new(&mut net, &[shared]);
+        liar.hear(&mut net);
+        let items = vec![OfferItem { position: Some(1), id }];
+        let offer = Offer { group: GroupRef::Number(1), items, chain: 0 };
+        liar.say(&mut net, &Frame { offers: vec![offer], ..Frame::default() }).unwrap();
+        answers.push(liar.hear(&mut net));
+        let report = check(net.engines[0].store()).unwrap();
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        net.engines[0].remove_peer(PeerId::from_bytes(LIAR), net.now).unwrap();
+    }
+    assert!(answers[0].iter().all(|frame| frame.acks.is_empty()), "{answers:?}");
+    assert_eq!(answers[0], answers[1], "held in another group, and unknown");
 }
 
 // spec: ack-durable, ack
