@@ -425,10 +425,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_what_is_due_is_sent_and_only_what_is_held_is_buried() {
+        let absent = Facts::default();
+        let held = Facts { hold: Hold::Held, ..absent };
+        let buried = Facts { hold: Hold::Tombstone, ..absent };
+        let may = |input| [absent, held, buried].map(|facts| possible(facts, input));
+        assert_eq!(may(Input::SentMessage), [false, true, false]);
+        assert_eq!(may(Input::SentOffer), [false, true, false]);
+        assert_eq!(may(Input::Buried), [false, true, false]);
+        assert_eq!(may(Input::Stored), [true, false, false]);
+        let asked = [absent, held, buried].map(|facts| Facts { requested_by_peer: true, ..facts });
+        assert_eq!(asked.map(|facts| possible(facts, Input::SentUnavailable)), [true, false, true]);
+        assert_eq!(may(Input::SentUnavailable), [false; 3]);
+        let offered = Facts { offered_by_peer: true, ..absent };
+        let requests = [absent, offered, Facts { requested: true, ..offered }];
+        assert_eq!(requests.map(|facts| possible(facts, Input::SentRequest)), [false, true, false]);
+        let acks = [AckState::Settled, AckState::Owed, AckState::Sent].map(|ack| Facts { ack, ..held });
+        assert_eq!(acks.map(|facts| possible(facts, Input::SentAck)), [false, true, false]);
+        for input in [Input::Message, Input::Offer, Input::Request, Input::Ack, Input::Unavailable] {
+            assert_eq!(may(input), [true; 3], "a peer can say anything: {input:?}");
+        }
+    }
+
     // spec: record-table
     #[test]
     fn the_documents_table_is_the_code() {
         let doc = include_str!("../../docs/protocol.md");
+        assert_eq!(table().lines().count(), 2 + INPUTS.len(), "a row for each input");
         assert!(doc.contains(&table()), "docs/protocol.md must contain this table:\n{}", table());
     }
 }

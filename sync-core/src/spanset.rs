@@ -364,4 +364,38 @@ mod tests {
         assert!(lone.insert(u64::MAX) && !lone.insert(u64::MAX));
         assert!(lone.remove(u64::MAX) && lone.is_empty());
     }
+
+    #[test]
+    fn spans_are_taken_and_forgotten_from_below() {
+        let spans: Vec<Span> = (1_u64..5).map(|n| Span { first: n * 10, last: n * 10 + n }).collect();
+        let all: SpanSet = spans.iter().copied().collect();
+        for count in 0..=5 {
+            let mut rest = all.clone();
+            assert_eq!(rest.take_spans(count), spans[..count.min(4)]);
+            assert_eq!(rest.spans().collect::<Vec<_>>(), spans[count.min(4)..]);
+        }
+        let mut rest = all.clone();
+        rest.forget_lowest();
+        assert_eq!((rest.first(), rest.span_count(), rest.max()), (Some(20), 3, 44));
+        assert_eq!((all.first(), all.span_count(), all.len(), all.is_empty()), (Some(10), 4, 14, false));
+        rest.clear();
+        assert_eq!((rest.first(), rest.span_count(), rest.max(), rest.is_empty()), (None, 0, 0, true));
+    }
+
+    #[test]
+    fn bytes_that_are_no_set_are_refused() {
+        assert_eq!(SpanSet::from_bytes(&[0, 0]), None, "0 is no member");
+        assert_eq!(SpanSet::from_bytes(&[1, 0, 1, 0]), None, "spans that touch");
+        assert_eq!(SpanSet::from_bytes(&[1, 0, 0, 0]), None, "spans that overlap");
+        let two = SpanSet::from_bytes(&[1, 0, 2, 0]).unwrap();
+        assert_eq!(two.spans().collect::<Vec<_>>(), [Span::one(1), Span::one(3)]);
+        assert_eq!(SpanSet::from_bytes(&[0x80, 1, 0]).unwrap().spans().collect::<Vec<_>>(), [Span::one(128)]);
+        assert_eq!(SpanSet::from_bytes(&[1]), None, "a span without an end");
+        assert_eq!(SpanSet::from_bytes(&[0x80; 11]), None, "an integer without an end");
+        let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert_eq!(SpanSet::from_bytes(&[&most[..], &[0]].concat()).unwrap().max(), u64::MAX);
+        assert_eq!(SpanSet::from_bytes(&[&most[..], &[1]].concat()), None, "beyond 64 bits");
+        let over = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
+        assert_eq!(SpanSet::from_bytes(&[&over[..], &[0]].concat()), None, "beyond 64 bits");
+    }
 }
