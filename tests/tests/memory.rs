@@ -43,9 +43,9 @@ const DECODERS: &[Decoder] = &[
     Decoder { seeds: "ids", times: 8, read: |bytes| drop(text(bytes).parse::<MessageId>()) },
     Decoder { seeds: "packet", times: 8, read: |bytes| drop(rewrite_packet(bytes)) },
     Decoder { seeds: "chunks", times: 8, read: chunks },
-    Decoder { seeds: "request", times: 64, read: |bytes| drop(rewrite_request(bytes)) },
-    Decoder { seeds: "reply", times: 192, read: |bytes| drop(rewrite_reply(bytes)) },
-    Decoder { seeds: "row", times: 48, read: |bytes| drop(rewrite_deps(MessageNum(9), bytes)) },
+    Decoder { seeds: "request", times: 32, read: |bytes| drop(rewrite_request(bytes)) },
+    Decoder { seeds: "reply", times: 96, read: |bytes| drop(rewrite_reply(bytes)) },
+    Decoder { seeds: "row", times: 32, read: |bytes| drop(rewrite_deps(MessageNum(9), bytes)) },
 ];
 
 fn text(bytes: &[u8]) -> &str {

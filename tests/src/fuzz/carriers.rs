@@ -108,7 +108,7 @@ pub fn chunks(bytes: &[u8]) {
             let place = 2 + tape.below(record.len() - 2);
             record[place] ^= 1 << (damage % 8);
         }
-        let result = if damage % 2 == 0 {
+        let result = if damage.is_multiple_of(2) {
             pair.arrive(&record, &mut taken)
         } else {
             let at = tape.below(record.len());

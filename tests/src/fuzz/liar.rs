@@ -50,9 +50,9 @@ impl Liar {
             frame.announces = world
                 .groups
                 .iter()
-                .enumerate()
-                .map(|(at, group)| Announce {
-                    number: at as u32,
+                .zip(0..)
+                .map(|(group, number)| Announce {
+                    number,
                     tag: Announce::tag_of(&NONCE, *group),
                     visibility: Visibility::Shared,
                     held: vec![],
@@ -164,7 +164,7 @@ impl Liar {
         let engine = &world.nodes[tape.below(world.nodes.len())].engine;
         let known = ids(world, tape);
         let known = known.first().and_then(|id| engine.message(id).unwrap());
-        if let Some(entry) = known.filter(|_| mode % 4 == 0)
+        if let Some(entry) = known.filter(|_| mode.is_multiple_of(4))
             && let Some(message) = entry.to_message(world.groups[group])
         {
             return WireMessage {
@@ -203,8 +203,8 @@ fn hello(tape: &mut Tape<'_>) -> Hello {
         minor: 0,
         nonce: NONCE,
         install: u64::from(odd),
-        max_frame: if odd == 2 { tape.number() as u32 } else { 65_536 },
-        max_offers: if odd == 3 { tape.number() as u32 } else { 9 },
+        max_frame: if odd == 2 { u32::try_from(tape.number()).unwrap_or(u32::MAX) } else { 65_536 },
+        max_offers: if odd == 3 { u32::try_from(tape.number()).unwrap_or(u32::MAX) } else { 9 },
     }
 }
 
