@@ -8,7 +8,7 @@ use hedgerow_proto::{
 use super::faults::{LIAR, Liar, message};
 use crate::store::check;
 use crate::testing::{Net, open};
-use crate::{LinkId, LinkProfile};
+use crate::{Draft, EngineError, LinkId, LinkProfile};
 
 fn wire(message: &Message, position: Option<u64>, deps: Vec<DepRef>) -> WireMessage {
     WireMessage { position, timestamp_ms: message.timestamp_ms(), deps, body: message.body().clone() }
@@ -330,4 +330,67 @@ fn a_message_is_requested_of_one_peer_at_a_time() {
     net.assert_converged(group, 1);
     assert_eq!(net.messages_sent() - before, 1);
     net.assert_silent();
+}
+
+// spec: announce-visibility
+#[test]
+fn who_is_only_heard_is_answered_nothing() {
+    let (mut net, group) = node();
+    net.publish(0, group, "mine");
+    let me = PeerId::from_bytes(LIAR);
+    let liar = Liar::new(&mut net, &[group]);
+    net.engines[0].set_visibility(me, group, Visibility::Visible).unwrap();
+    assert_eq!(net.engines[0].visibility(me, group), Visibility::Visible);
+    assert_eq!(net.engines[0].visibility(me, GroupId::from_bytes([1; 32])), Visibility::Invisible);
+    let refused = |net: &Net| net.engines[0].status().links[0].traffic.refused;
+    let before = refused(&net);
+    let request = Request { group: GroupRef::Number(1), positions: vec![Span::one(1)], ids: vec![] };
+    liar.say(&mut net, &Frame { requests: vec![request], ..Frame::default() }).unwrap();
+    assert_eq!(refused(&net), before + 1);
+    assert!(
+        liar.hear(&mut net).iter().all(|frame| frame.batches.is_empty() && frame.unavailables.is_empty())
+    );
+}
+
+// spec: deliver-in-time
+#[test]
+fn what_waited_is_still_held_back_until_its_time() {
+    let (mut net, group) = node();
+    let liar = Liar::new(&mut net, &[group]);
+    let parent = message(group, "parent", &[]);
+    let ahead = net.now.as_timestamp_ms() + 30 * 3_600_000;
+    let child = Message::new(group, ahead, vec![parent.id()], "child".into()).unwrap();
+    liar.send(&mut net, 1, &child);
+    liar.send(&mut net, 1, &parent);
+    assert_eq!(net.bodies(0, group), ["parent"]);
+    assert_eq!(net.engines[0].status().groups[0].early, 1);
+    net.run(5 * 3_600_000);
+    assert_eq!(net.bodies(0, group), ["parent"]);
+    net.run(2 * 3_600_000);
+    assert_eq!(net.bodies(0, group), ["parent", "child"]);
+}
+
+// spec: deliver-own, deps-one-group
+#[test]
+fn what_cannot_be_delivered_at_birth_is_not_published() {
+    let (mut net, group) = node();
+    let other = net.group("other", false);
+    let elsewhere = net.publish(0, other, "elsewhere");
+    let liar = Liar::new(&mut net, &[group]);
+    let waiting = message(group, "waiting", &[&message(group, "never comes", &[])]);
+    liar.send(&mut net, 1, &waiting);
+    let now = net.now;
+    let mut publish = |group, deps| {
+        let draft = Draft { timestamp_ms: 5, deps, body: "again".into() };
+        net.engines[0].publish(group, draft, now)
+    };
+    for dep in [elsewhere, waiting.id(), MessageId::from_bytes([9; 32])] {
+        let refused = publish(group, vec![dep]);
+        assert!(matches!(refused, Err(EngineError::UnknownDependency(id)) if id == dep), "{refused:?}");
+    }
+    let nowhere = GroupId::from_bytes([1; 32]);
+    assert!(matches!(publish(nowhere, vec![]), Err(EngineError::UnknownGroup(id)) if id == nowhere));
+    let id = publish(group, vec![]).unwrap();
+    assert!(matches!(publish(group, vec![]), Err(EngineError::Exists(same)) if same == id));
+    assert_eq!(net.bodies(0, group), ["again"]);
 }
