@@ -118,10 +118,10 @@ impl DatagramPair {
     #[must_use]
     pub fn arrive(&self, datagram: &[u8]) -> Option<Taken> {
         let Packet::Data { nonce, sealed, .. } = Packet::read(datagram)? else { return None };
-        Some(match self.receiver.open(nonce, sealed, PLACE)? {
+        Some(match self.receiver.open(nonce, sealed, PLACE).ok()?.0 {
             Opened::Frame(frame) => Taken::Frame(frame),
             Opened::Close(reason) => Taken::Close(reason),
-            Opened::Alive | Opened::Proof(_) | Opened::Unknown => Taken::Nothing,
+            Opened::Alive | Opened::Proof(_) | Opened::Challenge(_) | Opened::Unknown => Taken::Nothing,
         })
     }
 }

@@ -140,6 +140,7 @@ impl Liar {
                 group: group_ref,
                 positions: spans(tape),
                 ids: ids(world, tape),
+                tombstones: vec![],
             }),
             6 => frame.ephemerals.push(Ephemeral {
                 group: group_ref,

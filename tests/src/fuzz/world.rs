@@ -53,7 +53,7 @@ pub(super) struct World {
 
 /// What clients say of messages in the judged group.
 fn judge(message: &Message) -> Verdict {
-    if message.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::Valid }
+    if message.body().starts_with(b"bad") { Verdict::Invalid } else { Verdict::VALID }
 }
 
 impl World {
