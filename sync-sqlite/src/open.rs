@@ -78,7 +78,8 @@ impl SqliteStore {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = connect(path, flags, &options)?;
-        Self::set_up(connection, &options)
+        let real = options.vfs.is_none().then_some(path);
+        Self::set_up(connection, &options, real)
     }
 
     /// A store in memory, for tests: SQLite without a file.
@@ -86,7 +87,7 @@ impl SqliteStore {
     /// # Errors
     /// When SQLite has no memory.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Self::set_up(Connection::open_in_memory().map_err(store_error)?, &Options::default())
+        Self::set_up(Connection::open_in_memory().map_err(store_error)?, &Options::default(), None)
     }
 
     /// Opens the store at `path` for reading, beside one that writes it. Every read sees what is committed at that
@@ -106,12 +107,19 @@ impl SqliteStore {
         Self::with(connection, &Options { cached_rows: 0, ..options }, Phase::ReadOnly)
     }
 
-    fn set_up(mut connection: Connection, options: &Options) -> Result<Self, StoreError> {
+    fn set_up(
+        mut connection: Connection,
+        options: &Options,
+        path: Option<&Path>,
+    ) -> Result<Self, StoreError> {
         connection.busy_timeout(options.busy_timeout).map_err(store_error)?;
         schema::admit(&connection)?;
         settings(&connection, options).map_err(store_error)?;
         schema::migrate(&mut connection)?;
-        make_durable(&connection)?;
+        // Who writes now is not waited for.
+        connection.busy_timeout(std::time::Duration::ZERO).map_err(store_error)?;
+        make_durable(&connection, path)?;
+        connection.busy_timeout(options.busy_timeout).map_err(store_error)?;
         Self::with(connection, options, Phase::Idle)
     }
 
@@ -160,21 +168,27 @@ impl SqliteStore {
 
 /// Makes durable what is there. After a process was killed in the middle of a commit, or after a sync that failed, the
 /// log may hold a whole transaction that was written and never synced: it is read, so that peers are told of it, and
-/// a power failure would take it away. So it is moved into the database, which is synced, before anything is read.
-fn make_durable(connection: &Connection) -> Result<(), StoreError> {
-    let busy: bool =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(store_error)?;
-    if !busy {
-        return Ok(());
-    }
-    // Others use the log. A commit syncs all of it: ours, or that of the one who is writing now.
+/// a power failure would take it away. So a commit that changes nothing is added before anything is read: it syncs the
+/// whole log. (Moving the log into the database would need as much room again, on a disk that may be full.)
+fn make_durable(connection: &Connection, path: Option<&Path>) -> Result<(), StoreError> {
     match connection.execute("UPDATE store SET install = install", []).map_err(store_error) {
-        Err(StoreError::Busy) => {}
-        done => {
-            done?;
-        }
+        // Somebody is writing, whose commit syncs the log.
+        Err(StoreError::Busy) => Ok(()),
+        // Not even a page fits.
+        Err(StoreError::Full) if let Some(path) = path => sync_log(path).map_err(backend),
+        done => done.map(|_| ()),
     }
-    Ok(())
+}
+
+/// Syncs the log beside a database, if there is one.
+fn sync_log(path: &Path) -> std::io::Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::File::open(log) {
+        Ok(log) => log.sync_all(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn connect(path: &Path, flags: OpenFlags, options: &Options) -> Result<Connection, StoreError> {

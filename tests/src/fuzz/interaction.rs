@@ -157,7 +157,7 @@ fn step(world: &mut World, liars: &mut [Option<Liar>; LIARS], jumped: &mut u64, 
         }
         23 => {
             let (liar, reliable) = (tape.below(LIARS), tape.bit());
-            liars[liar] = Some(Liar::meet(world, liar, n, reliable));
+            liars[liar] = Liar::meet(world, liar, n, reliable);
         }
         _ => {
             let liar = &mut liars[tape.below(LIARS)];

@@ -6,7 +6,7 @@ use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, MessageId, NativeCodec,
     Offer, OfferItem, PeerId, Request, Span, Unavailable, Visibility, WireMessage,
 };
-use hedgerow_sync_core::{LinkId, LinkProfile};
+use hedgerow_sync_core::{EngineError, LinkId, LinkProfile};
 
 use super::tape::Tape;
 use super::world::World;
@@ -28,8 +28,8 @@ pub(super) fn name(liar: usize) -> PeerId {
 }
 
 impl Liar {
-    /// A liar whom a node lets into its groups, and the session that it opens.
-    pub(super) fn meet(world: &mut World, liar: usize, node: usize, reliable: bool) -> Self {
+    /// A liar whom a node lets into its groups, and the session that it opens; `None` if it has links enough.
+    pub(super) fn meet(world: &mut World, liar: usize, node: usize, reliable: bool) -> Option<Self> {
         let now = world.clock(node);
         let profile = if reliable { LinkProfile::reliable() } else { LinkProfile::lossy(1_200) };
         for group in world.groups {
@@ -37,8 +37,11 @@ impl Liar {
                 world.nodes[node].engine.set_visibility(name(liar), group, Shared).unwrap();
             }
         }
-        let link = world.nodes[node].engine.link_up(name(liar), profile, now).unwrap();
-        Self { node, link, number: 0, reliable }
+        match world.nodes[node].engine.link_up(name(liar), profile, now) {
+            Ok(link) => Some(Self { node, link, number: 0, reliable }),
+            Err(EngineError::TooManyLinks { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Says something; whether the link goes on.
