@@ -24,7 +24,7 @@ pub struct Outstanding {
     pub links: u64,
     /// Both sides share the group in this session.
     pub shared: bool,
-    /// Delivered here, and not known to be there.
+    /// Held here as delivered, and not known to be there.
     pub lacking: u64,
     /// Of these, how many fit through no link that was tried.
     pub too_large: u64,
@@ -66,13 +66,16 @@ impl<S: Store> Engine<S> {
                     continue;
                 }
                 let session = &pair.session;
+                // What nobody can send is not lacking.
+                let mut there = pair.has.clone();
+                group.gone.spans().for_each(|span| there.insert_span(span));
                 all.push(Outstanding {
                     peer: peer.id,
                     group: group.id,
                     links: peer.links.len() as u64,
                     shared: pair.visibility == Visibility::Shared
                         && session.theirs == Some(Visibility::Shared),
-                    lacking: group.head.saturating_sub(pair.has.len()),
+                    lacking: group.head.saturating_sub(there.len()),
                     too_large: session.too_large.len() as u64,
                     in_flight: session.in_flight.len() as u64,
                     asked: session.asked.len() + session.asked_ids.len() as u64,

@@ -113,6 +113,8 @@ fn where_no_author_is_named_the_peer_pays() {
     // Everybody has everything, with or without the bodies, and there is nothing left to say.
     assert_eq!(net.log(0, group).len(), 1_020);
     assert!(net.engines[0].status().peers.iter().all(|pair| pair.settled));
+    // What was pruned before a peer had it is not outstanding.
+    assert!(net.engines[0].outstanding().iter().all(|pair| pair.is_settled()));
     net.assert_silent();
 }
 
