@@ -22,7 +22,10 @@ impl World {
             for group in groups {
                 self.look_at_log(n, group)?;
             }
-            let wrong = self.reads(n).audit();
+            let engine = self.reads(n);
+            // The books are recounted from the whole store.
+            let small = self.nodes[n].logs.values().map(Vec::len).sum::<usize>() < SMALL;
+            let wrong = if small { engine.audit_books()? } else { engine.audit() };
             if !wrong.is_empty() {
                 return Err(Broken::new("accounts are right", format!("node {n}: {}", wrong.join("; "))));
             }
