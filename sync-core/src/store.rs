@@ -7,12 +7,14 @@ mod check;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod memory;
+mod repair;
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId, Visibility};
 
 pub use self::check::{CheckReport, Invariant, Problem, Subject, check};
 pub use self::memory::MemoryStore;
+pub use self::repair::{LeftBehind, RepairReport, RepairedGroup, Salvage, TakeValue, repair};
 use crate::order::OrderKey;
 use crate::time::Time;
 

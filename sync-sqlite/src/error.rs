@@ -41,6 +41,8 @@ pub(crate) enum Misuse {
     ReadOnly,
     #[error("the store has an older schema: it is opened for writing first, which brings it up to date")]
     OldSchema,
+    #[error("only files of the operating system can be repaired")]
+    OtherFiles,
     #[error("an earlier write of this transaction failed: it can only be rolled back")]
     Failed,
 }

@@ -30,6 +30,7 @@ mod messages;
 mod open;
 mod recent;
 mod rows;
+mod salvage;
 mod schema;
 mod small;
 mod store;
@@ -44,4 +45,5 @@ pub fn rewrite_deps(num: hedgerow_sync_core::store::MessageNum, bytes: &[u8]) ->
 }
 
 pub use open::Options;
+pub use salvage::Repaired;
 pub use store::SqliteStore;

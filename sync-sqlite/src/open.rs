@@ -191,7 +191,7 @@ fn sync_log(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn connect(path: &Path, flags: OpenFlags, options: &Options) -> Result<Connection, StoreError> {
+pub(crate) fn connect(path: &Path, flags: OpenFlags, options: &Options) -> Result<Connection, StoreError> {
     match &options.vfs {
         None => Connection::open_with_flags(path, flags),
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),

@@ -12,13 +12,19 @@ use crate::error::{absent, corrupt, store_error};
 use crate::rows::{after, limit, signed};
 use crate::store::SqliteStore;
 
+const GROUPS: &str = "SELECT num, id, scheme, client_id, major_version, descriptor, judged, head, chain,
+    body_bytes, max_bytes FROM grp ORDER BY num";
+const PEERS: &str = "SELECT num, id, install FROM peer ORDER BY num";
+const PAIRS: &str =
+    "SELECT peer, grp, visibility, has, got, mark, mark_chain FROM peer_group ORDER BY peer, grp";
+
 impl SqliteStore {
     /// Runs a statement that is compiled once; how many rows it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         self.connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(store_error)
     }
 
-    fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -41,20 +47,45 @@ impl SqliteStore {
             .map_err(store_error)?;
         Ok(Snapshot {
             install: install.map(i64::cast_unsigned),
-            groups: self.list(
-                "SELECT num, id, scheme, client_id, major_version, descriptor, judged, head, chain, body_bytes,
-                 max_bytes FROM grp ORDER BY num",
-                [],
-                read_group,
-            )?,
-            peers: self.list("SELECT num, id, install FROM peer ORDER BY num", [], read_peer)?,
-            peer_groups: self.list(
-                "SELECT peer, grp, visibility, has, got, mark, mark_chain FROM peer_group ORDER BY peer, grp",
-                [],
-                read_peer_group,
-            )?,
+            groups: self.list(GROUPS, [], read_group)?,
+            peers: self.list(PEERS, [], read_peer)?,
+            peer_groups: self.list(PAIRS, [], read_peer_group)?,
             last_nums,
         })
+    }
+
+    /// Those of the small rows that can be read, and what is wrong with the others.
+    pub(crate) fn sound_small_rows(&self) -> (Snapshot, Vec<String>) {
+        let mut problems = Vec::new();
+        let snapshot = Snapshot {
+            install: None,
+            groups: self.list_sound(GROUPS, read_group, &mut problems),
+            peers: self.list_sound(PEERS, read_peer, &mut problems),
+            peer_groups: self.list_sound(PAIRS, read_peer_group, &mut problems),
+            last_nums: (0, 0),
+        };
+        (snapshot, problems)
+    }
+
+    fn list_sound<T>(
+        &self,
+        sql: &str,
+        read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+        problems: &mut Vec<String>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        let walked = self.connection.prepare(sql).and_then(|mut statement| {
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                match read(row) {
+                    Ok(row) => all.push(row),
+                    Err(error) => problems.push(error.to_string()),
+                }
+            }
+            Ok(())
+        });
+        problems.extend(walked.err().map(|error| error.to_string()));
+        all
     }
 
     pub(crate) fn write_group(&mut self, group: &GroupRow) -> Result<(), StoreError> {
@@ -271,7 +302,7 @@ impl SqliteStore {
     }
 }
 
-fn message_num(row: &Row<'_>, column: usize) -> Result<MessageNum, StoreError> {
+pub(crate) fn message_num(row: &Row<'_>, column: usize) -> Result<MessageNum, StoreError> {
     let num: i64 = row.get(column).map_err(store_error)?;
     u64::try_from(num).map(MessageNum).map_err(|_| corrupt(format!("message number {num}")))
 }

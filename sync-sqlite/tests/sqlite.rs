@@ -11,6 +11,8 @@ mod files;
 mod kill;
 #[path = "sqlite/migration.rs"]
 mod migration;
+#[path = "sqlite/repair.rs"]
+mod repair;
 #[path = "sqlite/tamper.rs"]
 mod tamper;
 #[path = "sqlite/two.rs"]

@@ -116,7 +116,7 @@ fn read(path: &Path, options: &Options) -> Result<Vec<Entry>, Option<StoreError>
     Ok(all)
 }
 
-fn columns(path: &Path) -> Vec<(String, String)> {
+pub(crate) fn columns(path: &Path) -> Vec<(String, String)> {
     let connection = Connection::open(path).unwrap();
     let sql = "SELECT m.name, c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'";
     let mut statement = connection.prepare(sql).unwrap();
@@ -125,7 +125,7 @@ fn columns(path: &Path) -> Vec<(String, String)> {
 }
 
 /// The values of a column, each once.
-fn values(connection: &Connection, table: &str, column: &str) -> Vec<Value> {
+pub(crate) fn values(connection: &Connection, table: &str, column: &str) -> Vec<Value> {
     let sql = format!("SELECT DISTINCT {column} FROM {table} ORDER BY 1");
     let mut statement = connection.prepare(&sql).unwrap();
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
@@ -133,7 +133,7 @@ fn values(connection: &Connection, table: &str, column: &str) -> Vec<Value> {
 }
 
 /// A value with one byte changed, in several ways.
-fn flips(value: &Value) -> Vec<Value> {
+pub(crate) fn flips(value: &Value) -> Vec<Value> {
     let changed = |bytes: &[u8]| -> Vec<Vec<u8>> {
         let step = bytes.len().div_ceil(BYTES).max(1);
         let flip = |at: usize| {
@@ -156,7 +156,7 @@ fn flips(value: &Value) -> Vec<Value> {
 
 /// Changes a value in the first row that has it, or in all of a table without row numbers; whether the database takes
 /// it.
-fn change(path: &Path, table: &str, column: &str, old: &Value, to: &Value) -> bool {
+pub(crate) fn change(path: &Path, table: &str, column: &str, old: &Value, to: &Value) -> bool {
     let connection = Connection::open(path).unwrap();
     connection.pragma_update(None, "foreign_keys", 0).unwrap();
     connection.pragma_update(None, "ignore_check_constraints", 1).unwrap();

@@ -7,7 +7,7 @@ use crate::support::{Device, befriend};
 
 /// Whether calls can be disturbed here; prints why not.
 fn can_trace() -> bool {
-    let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    let tried = Command::new("strace").args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "true"]).output();
     match tried {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
@@ -27,7 +27,10 @@ fn can_trace() -> bool {
 /// Runs a command of the binary under test, whose system calls fail as `inject` says.
 fn disturbed(home: &Path, inject: &str, args: &[&str]) -> Output {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")]);
+    // The other calls are left alone, or each of them would stop the process for a while.
+    let calls = inject.split_once(':').map_or(inject, |(calls, _)| calls);
+    let (trace, inject) = (format!("trace={calls}"), format!("inject={inject}"));
+    command.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
     command.arg(env!("CARGO_BIN_EXE_hedgerow-under-test")).args(args);
     command.env_remove("HEDGEROW_LOG").env("HEDGEROW_HOME", home).stdin(Stdio::null()).output().unwrap()
 }
