@@ -98,6 +98,9 @@ pub(crate) enum Command {
     Status,
     /// Verifies every message and every row of the store; exit code 1 if anything is wrong
     Check,
+    /// Makes a new store of what is sound in a damaged one, and keeps the damaged one beside it; the rest is fetched again
+    /// from friends who have it. Changes nothing if `check` finds nothing wrong. Not while the daemon runs
+    Repair,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod group;
 mod init;
 mod peer;
 mod read;
+mod repair;
 mod run;
 mod send;
 mod status;
@@ -30,6 +31,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), CliError> {
         Command::Run { listen, max_store, max_group } => {
             run::run(home, Caps { max_store, max_group }, listen, output).await
         }
+        Command::Repair => repair::repair(&home, output),
         command => {
             let access = Access::new(home)?;
             match command {

@@ -61,7 +61,7 @@ pub(crate) enum CliError {
         why: Box<CliError>,
     },
     /// The store breaks rules.
-    #[error("the store is not in order: {0} problems")]
+    #[error("the store is not in order: {0} problems; run `hedgerow repair`")]
     NotClean(u64),
     /// The demonstration did not end well.
     #[error("{0}")]
@@ -170,7 +170,10 @@ impl From<NodeError> for Fault {
         };
         match (&error, kind) {
             // Nothing is opened again by itself in these cases.
-            (NodeError::Store(inner), FaultKind::Refused | FaultKind::Full) => Self::new(kind, inner),
+            (NodeError::Store(inner), FaultKind::Refused | FaultKind::Full) => match **inner {
+                StoreError::Corrupt(_) => Self::new(kind, format!("{inner}; run `hedgerow repair`")),
+                _ => Self::new(kind, inner),
+            },
             _ => Self::new(kind, error),
         }
     }

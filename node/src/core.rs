@@ -20,6 +20,7 @@ use hedgerow_clients::{Author, Client, Registry};
 use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId};
 use hedgerow_sync_core::{Config, Engine, Event, Time, Verdict};
 
+pub(crate) use self::chats::ChatRow;
 use self::chats::ChatState;
 use self::contacts::ContactRow;
 pub(crate) use self::post::Session;

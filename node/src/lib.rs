@@ -37,6 +37,7 @@ mod judge;
 pub mod limits;
 mod net;
 mod node;
+mod repair;
 mod shared;
 mod status;
 mod store;
@@ -52,13 +53,15 @@ pub use error::NodeError;
 pub use events::{Events, NodeEvent};
 pub use home::{Holder, Home, HomeError, Role};
 pub use node::Node;
+pub use repair::repair_store;
 pub use status::{GroupReport, LinkReport, NodeStatus, PeerReport, TrafficReport};
 pub use stream::ChatStream;
 
 pub use hedgerow_clients::{self as clients, Content, GroupInvite, PeerTicket};
 pub use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId};
-pub use hedgerow_sync_core::store::{CheckReport, Direction};
+pub use hedgerow_sync_core::store::{CheckReport, Direction, LeftBehind, RepairReport, RepairedGroup};
 pub use hedgerow_sync_core::{Config, Horizon, OrderKey, StoreError, Time};
+pub use hedgerow_sync_sqlite::Repaired;
 pub use hedgerow_transports::{
     self as transports, Address, Identity, Link, LossProfile, Lossy, MemoryNetwork, RedialConfig, Transport,
 };

@@ -29,11 +29,11 @@ pub(crate) struct ChatState {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct ChatRow {
+pub(crate) struct ChatRow {
     joined_ms: u64,
     /// In base64.
     credential: Option<String>,
-    unjudged_to: u64,
+    pub(crate) unjudged_to: u64,
 }
 
 impl ChatState {

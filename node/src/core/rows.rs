@@ -46,6 +46,9 @@ pub(crate) const SESSION: &str = "session";
 pub(crate) const OF_GROUP: [&str; 11] =
     [CHAT, AUTHOR, OLD, FORK, NAME, INDEX, FLAG, QUARANTINE, QUARANTINED, CURSOR, INVITE];
 
+/// Rows that follow from the log of a group alone.
+pub(crate) const OF_LOG: [&str; 7] = [AUTHOR, OLD, FORK, INDEX, FLAG, QUARANTINE, QUARANTINED];
+
 /// How many rows are read at a time.
 const PAGE: usize = 256;
 

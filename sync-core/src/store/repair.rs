@@ -123,7 +123,8 @@ pub fn repair<O: Salvage, N: Store>(
     for problem in problems {
         report.leave("a small row", None, problem);
     }
-    let mut repairer = Repairer { old, new, early_after_ms, report, groups: BTreeMap::new(), written: 0 };
+    let (groups, ids) = (BTreeMap::new(), BTreeMap::new());
+    let mut repairer = Repairer { old, new, early_after_ms, report, groups, ids, written: 0 };
     repairer.small_rows(snapshot)?;
     repairer.messages()?;
     repairer.values()?;
@@ -137,6 +138,8 @@ struct Repairer<'a, O, N> {
     early_after_ms: i64,
     report: RepairReport,
     groups: BTreeMap<GroupNum, Rebuilt>,
+    /// The right ids of messages in the old store that have wrong ones there.
+    ids: BTreeMap<MessageNum, MessageId>,
     /// Messages since the last commit.
     written: usize,
 }
@@ -182,13 +185,22 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
     fn messages(&mut self) -> Result<(), StoreError> {
         let mut before: Option<(GroupNum, u64, u64)> = None;
         for (group, _, position, num) in self.order()? {
-            let Some(row) = readable(self.old.row(num))?.ok().flatten() else { continue };
+            let Some(mut row) = readable(self.old.row(num))?.ok().flatten() else { continue };
             let link = match before {
                 _ if position == 1 => Some(0),
                 Some((of, at, value)) if of == group && at.checked_add(1) == Some(position) => Some(value),
                 _ => None,
             };
-            let sound = position > 0 && link.is_some_and(|value| chain(value, &row.id) == row.chain);
+            let fits = |id| position > 0 && link.is_some_and(|value| chain(value, id) == row.chain);
+            let mut sound = fits(&row.id);
+            if !sound
+                && let Some(id) = self.id_of_content(&row)?
+                && fits(&id)
+            {
+                // The id itself was changed: content and chain agree on another one.
+                self.ids.insert(num, id);
+                (row.id, sound) = (id, true);
+            }
             before = Some((group, position, row.chain));
             self.take(&row, sound)?;
             self.written += 1;

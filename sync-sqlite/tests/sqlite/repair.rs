@@ -336,3 +336,16 @@ fn a_repair_that_does_not_end_leaves_the_old_store() {
     // What it left beside it is in nobody's way.
     repair(&path);
 }
+
+#[test]
+fn a_changed_id_is_made_again_from_content_and_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let (truth, _) = scene(folder.path());
+    let path = folder.path().join("ann.db");
+    let connection = Connection::open(&path).unwrap();
+    assert_eq!(connection.execute("UPDATE message SET id_head = id_head + 1 WHERE position IN (2, 9)", []), Ok(4));
+    connection.close().unwrap();
+    let report = repair(&path);
+    assert_eq!(report.quarantined_count, 0, "{report:?}");
+    assert_eq!(read(&open(&path, 3).unwrap(), &truth).unwrap().len(), truth.len());
+}

@@ -63,7 +63,7 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
             return Ok(());
         };
         let (id, scheme) = (group.row.id, group.scheme);
-        match readable(self.old.content(row.num))? {
+        match self.content(row.num)? {
             Ok(Some(Content { deps, body: Some(body) })) => {
                 let ids = deps.iter().map(|dep| dep.id).collect();
                 match Message::new(id, row.timestamp_ms, ids, body) {
@@ -86,6 +86,28 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
                 Ok(())
             }
         }
+    }
+
+    /// Content of a message in the old store, with the right ids where those are known.
+    fn content(&self, num: MessageNum) -> Result<Result<Option<Content>, String>, StoreError> {
+        let mut content = readable(self.old.content(num))?;
+        if let Ok(Some(content)) = &mut content
+            && !self.ids.is_empty()
+        {
+            for dep in &mut content.deps {
+                dep.id = self.ids.get(&dep.num).copied().unwrap_or(dep.id);
+            }
+        }
+        Ok(content)
+    }
+
+    /// The id that the content of a message in the old store makes, if it is there and within the limits.
+    pub(super) fn id_of_content(&self, row: &MessageRow) -> Result<Option<MessageId>, StoreError> {
+        let Some(group) = self.groups.get(&row.group) else { return Ok(None) };
+        let Ok(Some(Content { deps, body: Some(body) })) = self.content(row.num)? else { return Ok(None) };
+        let ids = deps.iter().map(|dep| dep.id).collect();
+        let message = Message::new(group.row.id, row.timestamp_ms, ids, body).ok();
+        Ok(message.map(|message| group.scheme.message_id(&message)))
     }
 
     fn held(&mut self, old: &MessageRow, message: &Message, placed: bool) -> Result<(), StoreError> {
