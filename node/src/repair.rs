@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hedgerow_proto::GroupId;
-use hedgerow_sync_core::store::RepairReport;
+use hedgerow_sync_core::store::{KeyValue, RepairReport};
 use hedgerow_sync_core::{Config, Store, StoreError};
 use hedgerow_sync_sqlite::{Options, Repaired, SqliteStore};
 
@@ -72,7 +72,7 @@ fn settle(store: &mut SqliteStore, report: &RepairReport) -> Result<(), StoreErr
 }
 
 /// The rows of a space whose key begins with `prefix`.
-fn all(store: &SqliteStore, space: &str, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn all(store: &SqliteStore, space: &str, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
     let mut all = Vec::new();
     if !prefix.is_empty() {
         all.extend(store.value(space, prefix)?.map(|value| (prefix.to_vec(), value)));

@@ -7,7 +7,8 @@ use crate::support::{Device, befriend};
 
 /// Whether calls can be disturbed here; prints why not.
 fn can_trace() -> bool {
-    let tried = Command::new("strace").args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "true"]).output();
+    let tried =
+        Command::new("strace").args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "true"]).output();
     match tried {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
