@@ -63,7 +63,9 @@ impl<S: Store> Engine<S> {
 
     /// Reads who holds what, if a cap is set and that was not done yet.
     pub(super) fn open_ledger(&mut self) -> Result<(), EngineError> {
+        // Groups that are added later come under the cap of the configuration too.
         let capped = self.config.max_store_bytes < u64::MAX
+            || self.config.max_group_bytes < u64::MAX
             || self.groups.values().any(|group| self.cap_of(group) < u64::MAX);
         if !capped || self.ledger.is_some() {
             return Ok(());

@@ -134,6 +134,22 @@ fn the_group_with_most_bytes_pays_first() {
 }
 
 #[test]
+fn a_group_that_is_added_to_an_open_engine_is_under_the_cap_for_groups() {
+    let mut net = Net::with(2, 7, crate::Config { max_group_bytes: CAP, ..crate::Config::default() });
+    let group = net.group("g", false);
+    net.connect(0, 1);
+    for n in 0..400 {
+        net.publish(1, group, &said("x", n, 1_000));
+        net.run(200);
+        assert!(checked(&net, 0).bytes <= CAP && checked(&net, 1).bytes <= CAP);
+    }
+    net.run(60_000);
+    assert_eq!(net.log(0, group).len(), 400);
+    assert_eq!(pruned(&net, 0), 400 - held(&net, 0, group).len() as u64);
+    net.assert_silent();
+}
+
+#[test]
 fn a_cap_of_a_group_is_kept_across_a_restart() {
     let mut net = Net::new(2, 7);
     let (group, other) = (net.group("g", false), net.group("other", false));
