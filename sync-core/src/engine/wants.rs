@@ -390,6 +390,10 @@ impl<S: Store> Engine<S> {
             let times = if want.no_room.1 == moves { want.no_room.0 + 1 } else { 1 };
             want.asked = None;
             want.no_room = (times, moves);
+            // Its offer is over, so that UNAVAILABLE for its position would not be heard: the id is asked for.
+            for (_, theirs) in want.sources.iter_mut().filter(|(source, _)| *source == peer) {
+                *theirs = None;
+            }
             // Nothing moved since the last time: it would find no room again.
             want.not_before = self.now + (timeout << (times - 1).min(12));
             self.answered(peer, group, &id);

@@ -39,6 +39,37 @@ fn any_limit_of_requests_is_used_again_and_again() {
 
 // spec: waiting-bounded
 #[test]
+fn what_found_no_room_and_is_gone_now_is_not_asked_for_without_end() {
+    let config = Config { max_parked_messages: 2, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let group = net.group("g", false);
+    let [first, second] = ["first", "second"].map(|text| message(group, text, &[]));
+    let parent = message(group, "parent", &[&first]);
+    let liar = Liar::new(&mut net, &[group]);
+    liar.say(&mut net, &wire(&message(group, "child", &[&parent]), 7)).unwrap();
+    liar.say(&mut net, &wire(&message(group, "other", &[&second]), 8)).unwrap();
+    // What the child waits for is offered, and comes, and must wait itself: there is no room for it.
+    let items = vec![OfferItem { position: Some(6), id: parent.id() }];
+    let offers = vec![Offer { group: GroupRef::Number(1), items, chain: 0 }];
+    liar.say(&mut net, &Frame { offers, ..Frame::default() }).unwrap();
+    liar.hear(&mut net);
+    liar.say(&mut net, &wire(&parent, 6)).unwrap();
+    assert_eq!(net.engines[0].status().groups[0].waiting, 2);
+    // Then it is pruned over there.
+    let mut asked = 0;
+    for _ in 0..360 {
+        net.run(10_000);
+        for request in liar.hear(&mut net).into_iter().flat_map(|frame| frame.requests) {
+            asked += 1;
+            let Request { positions, ids, .. } = request;
+            let gone = Unavailable { group: GroupRef::Number(1), positions, ids, tombstones: vec![] };
+            liar.say(&mut net, &Frame { unavailables: vec![gone], ..Frame::default() }).unwrap();
+        }
+    }
+    assert!((1..20).contains(&asked), "{asked} requests");
+}
+
+#[test]
 fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
     let config = Config { max_parked_messages: 10, max_offers: 8, max_requests: 8, ..Config::default() };
     let mut net = Net::with(1, 1, config);
