@@ -11,6 +11,7 @@ mod heal;
 mod liar;
 mod options;
 mod report;
+mod retention;
 mod run;
 mod steps;
 mod store;

@@ -78,14 +78,20 @@ impl World {
             let text = format!("node {n}: {id} at position {position} of {group} before {dep}");
             return Err(Broken::new("parents come first", text));
         }
-        let bad = entry.body.as_ref().is_some_and(|body| body.starts_with(BAD));
+        let gone = entry.body.is_none() && self.options.prunes();
+        let bad = match &entry.body {
+            Some(body) => body.starts_with(BAD),
+            None => !self.valid.get(&id).copied().unwrap_or(true),
+        };
         let valid = !bad && entry.deps.iter().all(|dep| self.valid.get(dep).copied().unwrap_or(true));
         self.valid.insert(id, valid);
-        if judged && !valid {
+        // Of what was pruned before it came nobody can tell what clients say of it.
+        let refused = if self.options.prunes() { bad && !gone } else { !valid };
+        if judged && refused {
             let text = format!("node {n}: {id} at position {position} of {group}");
             return Err(Broken::new("what a client refuses is not delivered", text));
         }
-        if entry.to_message(group).map(|message| message.id()) != Some(id) {
+        if !gone && entry.to_message(group).map(|message| message.id()) != Some(id) {
             let text = format!("node {n}: {id} at position {position} of {group} has other contents");
             return Err(Broken::new("an id names its contents", text));
         }
@@ -107,6 +113,7 @@ impl World {
             if !report.is_clean() {
                 return Err(Broken::new("stores are sound", format!("node {n}: {report}")));
             }
+            self.look_at_caps(n, &report)?;
         }
         Ok(())
     }

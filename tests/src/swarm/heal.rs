@@ -9,12 +9,14 @@ use rand::RngExt as _;
 
 use super::options::{Happening, pick};
 use super::run::Broken;
-use super::world::{World, peer};
+use super::world::{Wire, World, peer};
 
 /// How long the core may take to agree once it is well again, in ms.
 const PATIENCE_MS: u64 = 30 * 60_000;
 /// How long the settled core is watched, in ms.
 const WATCH_MS: u64 = 3_600_000;
+/// By when the time of every message is over, in ms.
+const LONGEST_EXPIRY_MS: u64 = 86_400_000;
 /// How far the clocks of the core are off at most, in ms.
 const CORE_SKEW_MS: i64 = 600_000;
 
@@ -67,6 +69,7 @@ impl World {
             for at in 1..members.len() {
                 let other = members[self.rng.random_range(0..at)];
                 if !self.reliably_linked(members[at], other) {
+                    self.make_room_for_link(members[at], other);
                     self.connect_with(members[at], other, LinkProfile::reliable(), 0.0, (10, 10))?;
                 }
             }
@@ -125,11 +128,22 @@ impl World {
         Ok(())
     }
 
-    fn members(&self, core: &[usize], group: usize) -> Vec<usize> {
+    /// Ends the links between two nodes, if they have as many as one of them takes.
+    fn make_room_for_link(&mut self, a: usize, b: usize) {
+        let is_between = |wire: &Wire| wire.ends.iter().all(|end| end.node == a || end.node == b);
+        let between: Vec<usize> =
+            self.up().into_iter().filter(|at| self.wires[*at].as_ref().is_some_and(is_between)).collect();
+        let most = self.options.configs[a].max_links.min(self.options.configs[b].max_links);
+        if between.len() >= most {
+            between.into_iter().for_each(|at| self.disconnect(at));
+        }
+    }
+
+    pub(super) fn members(&self, core: &[usize], group: usize) -> Vec<usize> {
         core.iter().copied().filter(|n| self.nodes[*n].member.contains(&group)).collect()
     }
 
-    fn reliably_linked(&self, a: usize, b: usize) -> bool {
+    pub(super) fn reliably_linked(&self, a: usize, b: usize) -> bool {
         self.wires.iter().flatten().any(|wire| {
             let ends = (wire.ends[0].node, wire.ends[1].node);
             wire.profile.reliable && (ends == (a, b) || ends == (b, a))
@@ -188,6 +202,21 @@ impl World {
         let start = self.now;
         let mut step = 50;
         loop {
+            if self.options.prunes() {
+                let Some(lacks) = self.lacks_after_pruning(core)? else { break };
+                if liars_too && self.rng.random_bool(0.2) {
+                    self.lie(2)?;
+                }
+                let rests = self.run(step)?;
+                self.look()?;
+                step = (step * 5 / 4).min(5_000);
+                let late = self.now - start > PATIENCE_MS;
+                if late || (rests && self.lacks_after_pruning(core)?.is_some()) {
+                    let text = format!("{lacks}\n{}", self.report(core));
+                    return Err(Broken::new("the core agrees", text));
+                }
+                continue;
+            }
             let disagreement = self.disagreement(core)?;
             let Some((group, a, b)) = disagreement else { break };
             if liars_too && self.rng.random_bool(0.2) {
@@ -213,7 +242,8 @@ impl World {
             }
         }
         let took = self.now - start;
-        for n in core {
+        // Where bodies go, only what somebody still holds comes to all.
+        for n in core.iter().filter(|_| !self.options.prunes()) {
             for (group, id) in &held {
                 if self.nodes[*n].member.contains(group) && !self.canonical_has(*n, *group, id)? {
                     let text = format!("node {n}: {id} of group {group} was held by one of the core");
@@ -231,13 +261,14 @@ impl World {
 
     /// For an hour not one frame, nothing is outstanding, and nothing waits that could be had.
     fn watch(&mut self, core: &BTreeSet<usize>) -> Result<(), Broken> {
-        self.run(PATIENCE_MS)?;
+        // When a message expires there is room for others: until the last has gone, there is always something new.
+        self.run(if self.options.expiring { LONGEST_EXPIRY_MS + PATIENCE_MS } else { PATIENCE_MS })?;
         self.look()?;
         let frames = |world: &Self| world.stats.get("frames").copied().unwrap_or(0);
         let before = frames(self);
         self.run(WATCH_MS)?;
         let count = frames(self) - before;
-        if count > self.allowed_frames(core) {
+        if count > self.allowed_frames(core)? {
             let text = format!("{count} frames in a settled hour\n{}", self.report(core));
             return Err(Broken::new("the settled are silent", text));
         }
@@ -252,7 +283,8 @@ impl World {
             }
             let inside = |other| core.iter().any(|n| peer(*n) == other);
             for pair in self.reads(n).outstanding() {
-                if pair.links > 0 && pair.shared && inside(pair.peer) && !pair.is_settled() {
+                let open = self.options.prunes() && (self.is_stuffed() || self.gaps_stay_open());
+                if !open && pair.links > 0 && pair.shared && inside(pair.peer) && !pair.is_settled() {
                     let text = format!("node {n}: {pair:?}\n{}", self.report(core));
                     return Err(Broken::new("nothing is outstanding at rest", text));
                 }
@@ -269,19 +301,29 @@ impl World {
         Ok(())
     }
 
-    /// A parent that came in vain, for what waits leaves it no room, is asked for again, ever less often: twice in a
-    /// watched hour at most, with an answer each, of every node that misses it.
-    fn allowed_frames(&self, core: &BTreeSet<usize>) -> u64 {
-        let mut allowed = 0;
+    /// What came in vain, for what waits leaves it no room, is asked for again, ever less often: twice in a watched
+    /// hour at most, with an answer each, of every node that lacks it. What nobody holds is not. On lossy links each
+    /// of these frames is lost, acknowledged and asked about too.
+    fn allowed_frames(&self, core: &BTreeSet<usize>) -> Result<u64, Broken> {
+        let mut vain = 0;
         for &n in core {
-            let config = &self.options.configs[n];
-            for group in self.reads(n).status().groups {
-                let full = group.waiting + group.early >= config.max_parked_messages
-                    || config.max_parked_bytes < (64 << 20);
-                allowed += if full { 4 * group.missing } else { 0 };
+            for &group in &self.groups {
+                for missing in self.reads(n).missing(group) {
+                    let mut held = false;
+                    for &other in core.iter().filter(|other| **other != n) {
+                        let entry = self.reads(other).message(&missing.id)?;
+                        held |= entry.is_some_and(|entry| entry.body.is_some());
+                    }
+                    vain += u64::from(held);
+                }
+            }
+            // What waits for ever for what was pruned fills its room for ever; nothing else is turned away at rest.
+            if self.options.prunes() && (self.is_stuffed() || self.gaps_stay_open()) {
+                vain += self.reads(n).outstanding().iter().map(|pair| pair.turned_away).sum::<u64>();
             }
         }
-        allowed
+        let lossy = self.wires.iter().flatten().any(|wire| !wire.profile.reliable);
+        Ok(4 * vain * if lossy { 4 } else { 1 })
     }
 
     /// Whether everything that ever was can still be had inside the core.
@@ -298,6 +340,8 @@ impl World {
         core.len() == self.options.nodes
             && self.options.liars == 0
             && !self.options.links.bare
+            && !self.is_stuffed()
+            && !self.gaps_stay_open()
             && !lost.iter().any(|what| self.options.happens.contains(what))
             && (0..self.groups.len()).all(|group| !self.is_mixed(group))
     }

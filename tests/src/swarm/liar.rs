@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Message, MessageId,
-    NativeCodec, Offer, OfferItem, Request, Span, Unavailable, Visibility, WireMessage, limits,
+    NativeCodec, Offer, OfferItem, Request, Span, Tombstone, Unavailable, Visibility, WireMessage, limits,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
@@ -27,12 +27,14 @@ pub(super) struct Liar {
     /// Its highest position so far, of no log in particular.
     position: u64,
     made: u64,
+    /// It says of messages that they were pruned.
+    false_tombstones: bool,
 }
 
 impl Liar {
-    pub(super) fn new(n: usize, seed: u64) -> Self {
+    pub(super) fn new(n: usize, seed: u64, false_tombstones: bool) -> Self {
         let rng = rng_of(seed, 100 + n as u64);
-        Self { rng, numbers: BTreeMap::new(), known: Vec::new(), position: 0, made: 0 }
+        Self { rng, numbers: BTreeMap::new(), known: Vec::new(), position: 0, made: 0, false_tombstones }
     }
 
     /// Its first frames on a wire.
@@ -182,7 +184,8 @@ impl Liar {
             Deed::Withholds => {
                 let ids = (0..self.rng.random_range(1..20)).map(|_| self.any_id()).collect();
                 let positions = self.spans(self.position.max(10));
-                frame.unavailables = vec![Unavailable { group, positions, ids, tombstones: vec![] }];
+                let tombstones = if self.false_tombstones { self.tombstones(now_ms) } else { Vec::new() };
+                frame.unavailables = vec![Unavailable { group, positions, ids, tombstones }];
                 let body = Bytes::from(format!("{BODY_MARK} whatever"));
                 frame.ephemerals = vec![Ephemeral { group, timestamp_ms: now_ms, body }];
             }
@@ -198,6 +201,15 @@ impl Liar {
             Deed::Replays | Deed::Garbage => return Vec::new(),
         }
         vec![self.encode(at, frame)]
+    }
+
+    fn tombstones(&mut self, now_ms: i64) -> Vec<Tombstone> {
+        let claim = |liar: &mut Self| Tombstone {
+            id: liar.any_id(),
+            eff_ms: *pick(&mut liar.rng, &[0, 1, now_ms, now_ms + 60_000, i64::MAX]),
+            height: *pick(&mut liar.rng, &[0, 1, 2, 1 << 40, u64::MAX]),
+        };
+        (0..self.rng.random_range(0..20)).map(|_| claim(self)).collect()
     }
 
     fn next(&mut self) -> u64 {

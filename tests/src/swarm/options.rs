@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hedgerow_sync_core::Config;
+use hedgerow_sync_core::{Config, Horizon};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
@@ -29,6 +29,12 @@ pub struct Options {
     pub skews_ms: Vec<i64>,
     /// All bodies and frames are tiny.
     pub tiny: bool,
+    /// Nodes have caps near the least that can be set, and bodies are large.
+    pub capped: bool,
+    /// Clients name a time for some messages, at which they are gone.
+    pub expiring: bool,
+    /// Liars say of messages that they were pruned.
+    pub false_tombstones: bool,
     /// What links do to frames.
     pub links: LinkOptions,
     /// How long clients think about a message, in ms: drawn between the two.
@@ -173,10 +179,14 @@ impl Options {
         let tiny = rng.random_bool(0.15);
         let judging = [Judging::All, Judging::Nobody, Judging::Some];
         let groups = (0..rng.random_range(1..=3)).map(|_| *pick(rng, &judging)).collect();
-        let config = draw_config(rng, tiny);
+        let capped = !tiny && rng.random_bool(0.2);
+        let expiring = rng.random_bool(0.15);
+        let config = draw_config(rng, tiny, capped);
         let alike = rng.random_bool(0.4);
-        let configs =
-            (0..nodes).map(|_| if alike { config.clone() } else { draw_config(rng, tiny) }).collect();
+        let configs: Vec<Config> =
+            (0..nodes).map(|_| if alike { config.clone() } else { draw_config(rng, tiny, capped) }).collect();
+        // At its word a peer's tombstone is taken, and then it may lie about the place of a message.
+        let no_gaps = configs.iter().all(|config| config.horizon == Horizon::Never);
         let disks = *pick(rng, &[0.0, 0.0, 0.0, 0.0, 0.2, 0.5]);
         let stores = (0..nodes)
             .map(|_| match rng.random_bool(disks) {
@@ -199,13 +209,17 @@ impl Options {
             stores,
             skews_ms,
             tiny,
+            capped,
+            expiring,
+            false_tombstones: no_gaps,
             links: LinkOptions {
                 reliable: *pick(rng, &[0.0, 0.3, 0.5, 0.8, 1.0]),
                 max_loss: *pick(rng, &[0.0, 0.1, 0.5, 0.8, 0.95]),
                 duplication: *pick(rng, &[0.0, 0.1, 0.5]),
                 replay: *pick(rng, &[0.0, 0.0, 0.1, 0.5]),
                 corruption: *pick(rng, &[0.0, 0.0, 0.01, 0.1]),
-                bare: rng.random_bool(0.3),
+                // Damage may make a false claim of a true one.
+                bare: rng.random_bool(0.3) && !(capped || expiring),
                 partitioned: *pick(rng, &[0.0, 0.0, 0.1, 0.5, 0.9, 0.99]),
                 congestion: *pick(rng, &[0.0, 0.0, 0.1, 0.4]),
             },
@@ -214,14 +228,23 @@ impl Options {
             deeds: DEEDS.into_iter().filter(|_| liars > 0 && rng.random_bool(lying)).collect(),
         }
     }
+
+    /// Whether bodies go that were delivered.
+    pub(super) fn prunes(&self) -> bool {
+        self.capped || self.expiring
+    }
 }
 
+/// The least cap, in bytes.
+const LEAST_CAP: u64 = 263_168;
+
 /// Small limits, each drawn for itself. New limits of the engine are drawn here.
-fn draw_config(rng: &mut ChaCha12Rng, tiny: bool) -> Config {
+fn draw_config(rng: &mut ChaCha12Rng, tiny: bool, capped: bool) -> Config {
     let mut config = Config::default();
     if tiny {
         config.max_frame = rng.random_range(256..1_200);
-    } else if rng.random_bool(0.3) {
+    } else if !capped && rng.random_bool(0.3) {
+        // Large bodies would not fit.
         config.max_frame = rng.random_range(4_096..20_000);
     }
     if rng.random_bool(0.4) {
@@ -237,7 +260,32 @@ fn draw_config(rng: &mut ChaCha12Rng, tiny: bool) -> Config {
         config.max_parked_messages = rng.random_range(3..40);
     }
     if rng.random_bool(0.1) {
-        config.max_parked_bytes = rng.random_range(3_000..20_000);
+        config.max_parked_bytes = rng.random_range(3_000..20_000) + if capped { 40_000 } else { 0 };
+    }
+    if rng.random_bool(0.2) {
+        config.max_parked_deps = rng.random_range(3..80);
+    }
+    if rng.random_bool(0.2) {
+        config.max_wanted = rng.random_range(1..40);
+    }
+    if rng.random_bool(0.3) {
+        config.peer_shares = *pick(rng, &[1, 2, 4, 64]);
+    }
+    if rng.random_bool(0.2) {
+        config.max_guesses = rng.random_range(1..4);
+    }
+    if rng.random_bool(0.1) {
+        config.max_links = rng.random_range(1..4);
+    }
+    if rng.random_bool(0.3) {
+        config.horizon = Horizon::Never;
+    }
+    config.horizon_patience_ms = *pick(rng, &[0, 1_000, 60_000]);
+    if capped && rng.random_bool(0.6) {
+        config.max_store_bytes = LEAST_CAP + *pick(rng, &[0, 1, 50_000, 300_000]);
+    }
+    if capped && rng.random_bool(0.6) {
+        config.max_group_bytes = LEAST_CAP + *pick(rng, &[0, 1, 50_000, 300_000]);
     }
     if rng.random_bool(0.2) {
         config.max_unvalidated = rng.random_range(2..20);

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use hedgerow_proto::{MessageId, Visibility};
-use hedgerow_sync_core::{Draft, LinkProfile, PushPolicy};
+use hedgerow_sync_core::store::MESSAGE_WEIGHT;
+use hedgerow_sync_core::{Draft, EngineError, LinkProfile, MessageFacts, PushPolicy};
 use rand::RngExt as _;
 
 use super::options::{Happening, YEAR_MS, pick};
+use super::retention::signature;
 use super::run::Broken;
 use super::store::SwarmStore;
 use super::world::{BAD, BODY_MARK, World, descriptor, peer};
@@ -78,13 +80,38 @@ impl World {
             _ => {}
         }
         self.published += 1;
-        let body = format!("{begins}{BODY_MARK} {} of {n}", self.published);
-        let length = if self.options.tiny { 40 } else { *pick(&mut self.rng, &[20, 20, 200, 3_000]) };
-        let body = format!("{body:<length$}");
         let clock = self.clock(n);
+        let expires = self.options.expiring && self.rng.random_bool(0.3);
+        let periods_ms = [1, 1_000, 60_000, 3_600_000, 86_400_000];
+        let expires_ms = expires.then(|| clock.as_timestamp_ms() + *pick(&mut self.rng, &periods_ms));
+        let signed = signature(n, expires_ms);
+        let body = format!("{begins}{BODY_MARK} {} {signed}", self.published);
+        let length = match (self.options.tiny, self.options.capped) {
+            (true, _) => 40,
+            (false, false) => *pick(&mut self.rng, &[20, 20, 200, 3_000]),
+            (false, true) => *pick(&mut self.rng, &[20, 200, 3_000, 12_000, 30_000]),
+        };
+        let body = format!("{body:<length$}");
+        let weight = body.len() as u64 + MESSAGE_WEIGHT;
         let draft = Draft { timestamp_ms: clock.as_timestamp_ms(), deps, body: body.into() };
-        self.engine(n).publish(id, draft, clock)?;
-        self.count("messages published");
+        // Who only relays a group knows nothing of its messages.
+        let facts = match self.options.groups[group].by(n) {
+            true => MessageFacts { author: Some(*peer(n).as_bytes()), expires_ms },
+            false => MessageFacts::default(),
+        };
+        match self.engine(n).publish_with(id, draft, facts, clock) {
+            Ok(message) => {
+                self.count("messages published");
+                self.written.insert(message, (n, weight));
+                if !begins.is_empty() {
+                    self.valid.insert(message, false);
+                }
+            }
+            Err(EngineError::NoRoom { .. }) if self.options.capped => {
+                self.count("messages not written for lack of room");
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId, Visibility, limits};
+use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId, Visibility, limits};
 use hedgerow_sync_core::store::MessageState;
 use hedgerow_sync_core::{Engine, EngineError, Event, LinkId, LinkProfile, ReceiveError, Time, Verdict};
 use rand::{RngExt as _, SeedableRng};
@@ -12,6 +12,7 @@ use rand_chacha::ChaCha12Rng;
 
 use super::liar::Liar;
 use super::options::{Options, pick};
+use super::retention::judge;
 use super::run::{Broken, Setup};
 use super::store::{Backup, SwarmStore};
 use super::trace::{Fate, Log};
@@ -105,6 +106,8 @@ pub(super) struct World {
     /// Whether each message ever delivered is one that judging clients take.
     pub(super) valid: BTreeMap<MessageId, bool>,
     pub(super) published: u64,
+    /// Who wrote each message, and what it counts for under a cap.
+    pub(super) written: BTreeMap<MessageId, (usize, u64)>,
     pub(super) stats: Stats,
     pub(super) log: Log,
     pub(super) setup: Setup,
@@ -134,14 +137,12 @@ pub(super) fn descriptor(group: usize) -> GroupDescriptor {
     GroupDescriptor::new("org.example.swarm", 0, format!("group {group}").into_bytes()).unwrap()
 }
 
-fn judge(message: &Message) -> Verdict {
-    if message.body().starts_with(BAD) { Verdict::Invalid } else { Verdict::VALID }
-}
-
 impl World {
     pub(super) fn new(options: Options, rng: ChaCha12Rng, setup: Setup) -> Result<Self, Broken> {
         let groups = (0..options.groups.len()).map(|g| descriptor(g).id()).collect();
-        let liars = (0..options.liars).map(|at| Liar::new(options.nodes + at, setup.seed)).collect();
+        let liars = (0..options.liars)
+            .map(|at| Liar::new(options.nodes + at, setup.seed, options.false_tombstones))
+            .collect();
         let folder = if options.stores.contains(&super::store::StoreKind::File) {
             let memory = PathBuf::from("/dev/shm");
             let builder = tempfile::Builder::new();
@@ -167,6 +168,7 @@ impl World {
             tainted: BTreeSet::new(),
             valid: BTreeMap::new(),
             published: 0,
+            written: BTreeMap::new(),
             stats: Stats::new(),
             log: Log::new(setup.digest, setup.trace),
             setup,
@@ -312,7 +314,7 @@ impl World {
         (0..self.wires.len()).filter(|at| self.wires[*at].is_some()).collect()
     }
 
-    /// A link between two nodes, one of which may be a liar.
+    /// A link between two nodes, one of which may be a liar, unless one of them has too many links to the other.
     pub(super) fn connect_with(
         &mut self,
         a: usize,
@@ -320,15 +322,29 @@ impl World {
         profile: LinkProfile,
         loss: f64,
         delay_ms: (u64, u64),
-    ) -> Result<usize, Broken> {
+    ) -> Result<(), Broken> {
         let at = self.wires.len();
-        let mut ends = Vec::with_capacity(2);
+        let mut ends: Vec<End> = Vec::with_capacity(2);
         for (n, other) in [(a, b), (b, a)] {
             let link = if self.is_liar(n) {
                 None
             } else {
                 let clock = self.clock(n);
-                let link = self.engine(n).link_up(peer(other), profile.clone(), clock)?;
+                let link = match self.engine(n).link_up(peer(other), profile.clone(), clock) {
+                    Ok(link) => link,
+                    Err(EngineError::TooManyLinks { .. }) => {
+                        self.count("links refused");
+                        for End { node, link, .. } in ends {
+                            if let Some(link) = link {
+                                self.by_link.remove(&(node, link));
+                                let clock = self.clock(node);
+                                self.engine(node).link_down(link, clock);
+                            }
+                        }
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 self.by_link.insert((n, link), at);
                 Some(link)
             };
@@ -356,7 +372,7 @@ impl World {
                 self.liar_sends(n, at, frames)?;
             }
         }
-        Ok(at)
+        Ok(())
     }
 
     /// Frames that a liar made go over a wire.
@@ -388,6 +404,8 @@ impl World {
                     }
                 }
                 Event::Delivered { group, first, last } => self.note_delivered(n, group, first, last)?,
+                Event::Pruned { group, positions } => self.look_at_pruned(n, group, &positions)?,
+                Event::HistoryGap { .. } => self.count("gaps taken"),
                 Event::Invalid { .. } => self.count("messages refused by clients or rules"),
                 Event::Missing { .. } => self.count("missing dependencies reported"),
                 Event::Undelivered { .. } => self.count("undelivered messages reported"),
