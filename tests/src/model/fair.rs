@@ -168,9 +168,9 @@ fn wait(table: &mut Table, world: &mut World, log: &mut Log) -> Result<(), Strin
     Ok(())
 }
 
-/// All that anybody delivered is delivered by all, and everybody knows it.
+/// All that anybody delivered and still holds is delivered by all, and everybody knows it.
 fn agreed(table: &Table, world: &World) -> Result<(), String> {
-    let all: Set = world.nodes.iter().map(|&node| table.view(node).delivered).fold(0, |all, set| all | set);
+    let all: Set = world.nodes.iter().map(|&node| table.view(node).held).fold(0, |all, set| all | set);
     for (node, &id) in (0..).zip(&world.nodes) {
         let view = table.view(id);
         let lacks = all & !view.delivered;
@@ -191,7 +191,7 @@ fn agreed(table: &Table, world: &World) -> Result<(), String> {
             if other >= table.setup.scenario.peers {
                 continue;
             }
-            let unacked = view.delivered & !view.believed[usize::from(other)];
+            let unacked = view.held & !view.believed[usize::from(other)];
             if unacked != 0 {
                 let rows = table.node(id).describe(&table.setup);
                 return Err(format!(

@@ -114,10 +114,20 @@ impl Frames {
         }
         for unavailable in &frame.unavailables {
             let ids: Vec<_> = unavailable.ids.iter().map(name).collect();
-            parts.push(format!("UNAVAILABLE {} {}", spans(&unavailable.positions), ids.join(" ")));
+            let gone: Vec<_> = unavailable.tombstones.iter().map(|gone| name(&gone.id)).collect();
+            let gone = if gone.is_empty() { String::new() } else { format!(" pruned {}", gone.join(" ")) };
+            parts.push(format!("UNAVAILABLE {} {}{gone}", spans(&unavailable.positions), ids.join(" ")));
         }
         if parts.is_empty() { "nothing".into() } else { parts.join(", ") }
     }
+}
+
+/// Whether a frame carries a message with this body.
+pub(super) fn carries(bytes: &Bytes, body: &Bytes) -> bool {
+    let frame = NativeCodec::new().decode(bytes.clone());
+    frame.is_ok_and(|frame| {
+        frame.batches.iter().flat_map(|b| &b.messages).any(|message| message.body == *body)
+    })
 }
 
 fn spans(spans: &[Span]) -> String {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Announce, Batch, DepRef, Frame, GroupRef, Hello, MessageId, Offer, OfferItem, Request, Span,
-    Unavailable, Visibility, WireMessage,
+    Tombstone, Unavailable, Visibility, WireMessage,
 };
 use hedgerow_sync_core::Draft;
 
@@ -13,21 +13,27 @@ use super::table::Table;
 use super::world::World;
 
 /// How many different things it says.
-pub(super) const LIES: u8 = 13;
+pub(super) const LIES: u8 = 15;
+/// All of them, as a set.
+pub(super) const ALL_LIES: u32 = (1 << LIES) - 1;
 
 const NONCE: [u8; 16] = [0xee; 16];
 const NOBODYS: [u8; 32] = [0xdd; 32];
 
-/// A message of the liar's own, after one that does not exist.
-pub(super) fn orphan(setup_group: hedgerow_proto::GroupId) -> Message {
-    let draft = Draft {
-        timestamp_ms: START.as_timestamp_ms() - 1,
-        deps: vec![MessageId::from_bytes(NOBODYS)],
-        body: Bytes::from_static(b"orphan"),
+/// The liar's own: a message after one that does not exist, and before it that one, which can still be taken for one
+/// that was pruned everywhere.
+pub(super) fn own(group: hedgerow_proto::GroupId, posts: u8) -> [Message; 2] {
+    let timestamp_ms = START.as_timestamp_ms() - 1;
+    let of = |id, deps, body: &'static [u8], after: Vec<u8>| Message {
+        id,
+        deps: after,
+        draft: Draft { timestamp_ms, deps, body: Bytes::from_static(body) },
+        by: None,
     };
-    let message =
-        hedgerow_proto::Message::new(setup_group, draft.timestamp_ms, draft.deps.clone(), draft.body.clone());
-    Message { id: message.unwrap().id(), deps: vec![u8::MAX], draft, by: None }
+    let nobodys = MessageId::from_bytes(NOBODYS);
+    let body: &[u8] = b"orphan";
+    let orphan = hedgerow_proto::Message::new(group, timestamp_ms, vec![nobodys], Bytes::from_static(body));
+    [of(nobodys, vec![], b"", vec![]), of(orphan.unwrap().id(), vec![nobodys], body, vec![posts])]
 }
 
 /// How it begins every session.
@@ -56,9 +62,9 @@ fn written(table: &Table, world: &World) -> Set {
 
 /// Which of its lies it can say now.
 pub(super) fn sayable(table: &Table, world: &World) -> u32 {
-    let all = (1 << LIES) - 1;
+    let all = table.setup.scenario.lies;
     // These speak of messages; before there are any they say nothing.
-    let about_messages = 1 << 4 | 1 << 8 | 1 << 9;
+    let about_messages = 1 << 4 | 1 << 8 | 1 << 9 | 1 << 13;
     if written(table, world) == 0 { all & !about_messages } else { all }
 }
 
@@ -87,6 +93,10 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
         body: message.draft.body.clone(),
     };
     let batch = |messages, chain| vec![Batch { group, messages, chain }];
+    let gone = |message: &Message| {
+        let tombstone = Tombstone { id: message.id, eff_ms: message.draft.timestamp_ms, height: 1 };
+        Unavailable { group, positions: vec![], ids: vec![message.id], tombstones: vec![tombstone] }
+    };
     let mut frame = Frame { number: number(setup, world.used.lies + 1), ..Frame::default() };
     match lie {
         // It holds what it was never sent, of another log.
@@ -132,7 +142,7 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
         }
         // A message after one that does not exist.
         10 => {
-            let orphan = setup.messages.iter().find(|message| message.by.is_none());
+            let orphan = setup.messages.iter().rfind(|message| message.by.is_none());
             frame.batches = batch(orphan.map(|orphan| message(orphan, None)).into_iter().collect(), 0);
         }
         // It is somebody else now, which ends the link.
@@ -142,7 +152,17 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
             frame.hello = Some(hello);
         }
         // It got frames that were never sent.
-        _ => frame.frame_acks = vec![Span { first: 1, last: 50 }],
+        12 => frame.frame_acks = vec![Span { first: 1, last: 50 }],
+        // The oldest message was pruned everywhere.
+        13 => {
+            let oldest = there().next().map(|(_, oldest)| gone(oldest));
+            frame.unavailables = oldest.into_iter().collect();
+        }
+        // So was one that does not exist.
+        _ => {
+            let nobodys = setup.messages.iter().find(|message| message.by.is_none());
+            frame.unavailables = nobodys.map(gone).into_iter().collect();
+        }
     }
     frame
 }

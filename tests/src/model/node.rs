@@ -1,15 +1,16 @@
 //! One node: a real engine, the driver around it, and the application above it.
 
 use hedgerow_proto::{GroupId, MessageId, PeerId};
-use hedgerow_sync_core::store::check;
+use hedgerow_sync_core::store::{MessageState, check};
 use hedgerow_sync_core::testing::{descriptor, fingerprint_rows, peer};
 use hedgerow_sync_core::{
-    Config, Draft, Engine, EngineError, Event, LinkId, LinkProfile, MemoryStore, ReceiveError, Time, Verdict,
+    Config, Draft, Engine, EngineError, Event, LinkId, LinkProfile, MemoryStore, MessageFacts, ReceiveError,
+    Store as _, Time, Verdict,
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use std::hash::Hasher as _;
 
-use super::frames::FrameId;
+use super::frames::{self, FrameId};
 use super::scenario::{Sabotage, Scenario};
 
 /// When every clock starts. All messages are a little older.
@@ -70,6 +71,18 @@ impl Setup {
         self.messages.iter().position(|message| message.id == *id).map(|at| at as u8)
     }
 
+    /// When a message expires, if it does.
+    fn expiry(&self, index: u8) -> Option<Time> {
+        self.scenario.expires_ms.filter(|_| index == 0).map(|ms| START + ms)
+    }
+
+    /// What the client says of a message.
+    fn facts(&self, id: Option<u8>) -> MessageFacts {
+        let known = self.scenario.sabotage != Sabotage::ExpiryForgotten;
+        let expiry = id.and_then(|index| self.expiry(index)).filter(|_| known);
+        MessageFacts { expires_ms: expiry.map(Time::as_timestamp_ms), ..MessageFacts::default() }
+    }
+
     pub(super) fn name(&self, id: &MessageId) -> String {
         self.index(id).map_or_else(|| "?".into(), |at| format!("m{}", at + 1))
     }
@@ -108,6 +121,8 @@ pub(super) struct View {
     /// What stands at each position of the log.
     pub(super) log: Vec<u8>,
     pub(super) delivered: Set,
+    /// What of that is still there with its body.
+    pub(super) held: Set,
     /// What would be there after a crash, with its body or as a tombstone.
     pub(super) durable: Set,
     /// What each peer is believed to hold.
@@ -126,7 +141,9 @@ impl Node {
     /// A new node.
     pub(super) fn new(me: u8, setup: &Setup) -> Result<Self, String> {
         let mut engine = open(MemoryStore::new(), &setup.scenario.config, me, 0, START)?;
-        engine.add_group(&descriptor("model"), false).map_err(say)?;
+        // Only a client that judges knows that a message expires.
+        let judged = setup.scenario.expires_ms.is_some();
+        engine.add_group(&descriptor("model"), judged).map_err(say)?;
         let all = setup.scenario.peers + u8::from(setup.scenario.liar);
         for other in (0..all).filter(|&other| other != me) {
             let id = peer(other.into());
@@ -186,7 +203,8 @@ impl Node {
             Input::Wait(ms) => self.wait(ms)?,
             Input::Publish(which) => {
                 let draft = setup.messages[usize::from(which)].draft.clone();
-                self.engine.publish(setup.group, draft, self.now).map_err(say)?;
+                let facts = setup.facts(Some(which));
+                self.engine.publish_with(setup.group, draft, facts, self.now).map_err(say)?;
                 self.fed = true;
             }
             Input::Crash => self.crash(setup)?,
@@ -268,7 +286,10 @@ impl Node {
 
     fn take_event(&mut self, event: Event, setup: &Setup) -> Result<(), String> {
         match event {
-            Event::Validate { id, .. } => self.engine.judge(id, Verdict::VALID, self.now).map_err(say),
+            Event::Validate { id, .. } => {
+                let verdict = Verdict::Valid(setup.facts(setup.index(&id)));
+                self.engine.judge(id, verdict, self.now).map_err(say)
+            }
             Event::Delivered { first, last, .. } => self.read(first, last, setup),
             Event::Invalid { id, reason, .. } => {
                 Err(format!("{} was taken for invalid: {reason:?}", setup.name(&id)))
@@ -308,6 +329,12 @@ impl Node {
         if self.engine.store().is_dirty() {
             return Err("a frame was made ahead of what is durable".into());
         }
+        if setup.expiry(0).is_some_and(|expiry| expiry <= self.now)
+            && let Some(bytes) = &frame
+            && frames::carries(bytes, &setup.messages[0].draft.body)
+        {
+            return Err("a message is sent after its time".into());
+        }
         while let Some(event) = self.engine.poll_event().map_err(say)? {
             self.take_event(event, setup)?;
         }
@@ -343,6 +370,13 @@ impl Node {
         Ok(())
     }
 
+    fn has_body(&self, id: &MessageId) -> Result<bool, String> {
+        let store = self.engine.store();
+        let Some(row) = store.find(id).map_err(|e| e.to_string())? else { return Ok(false) };
+        let content = store.content(row.num).map_err(|e| e.to_string())?;
+        Ok(content.is_some_and(|content| content.body.is_some()))
+    }
+
     fn log(&self, setup: &Setup) -> Result<Vec<u8>, String> {
         let entries = self.engine.log(setup.group, 0, usize::MAX, usize::MAX).map_err(say)?;
         entries
@@ -367,13 +401,25 @@ impl Node {
         } else {
             self.engine.store()
         };
-        let mut view = View { fed: self.fed, ready: self.ready, ..View::default() };
+        let due = self.engine.poll_timeout().map(|at| at.since(self.now));
+        let mut view = View { fed: self.fed, ready: self.ready, timeout: due, ..View::default() };
         for (at, message) in setup.messages.iter().enumerate() {
-            let row = hedgerow_sync_core::Store::find(durable, &message.id).map_err(|e| e.to_string())?;
-            if row.is_some_and(|row| row.state != hedgerow_sync_core::store::MessageState::Wanted) {
+            let row = durable.find(&message.id).map_err(|e| e.to_string())?;
+            if row.is_some_and(|row| row.state != MessageState::Wanted) {
                 view.durable |= 1 << at;
             }
-            let ready = message.deps.iter().all(|dep| log.contains(dep)) && !log.contains(&(at as u8));
+            let held = self.engine.message(&message.id).map_err(say)?;
+            if held.is_some_and(|entry| entry.state == MessageState::Delivered) {
+                view.held |= 1 << at;
+            }
+            let over = setup.expiry(at as u8).is_some_and(|expiry| expiry <= self.now);
+            if over && due == Some(0) {
+                // Its timer is about to fire.
+            } else if over && !self.fed && self.has_body(&message.id)? {
+                return Err(format!("m{} is still there after its time", at + 1));
+            }
+            let ready =
+                !over && message.deps.iter().all(|dep| log.contains(dep)) && !log.contains(&(at as u8));
             if message.by == Some(self.me) && ready {
                 view.publishable |= 1 << at;
             }
@@ -392,7 +438,6 @@ impl Node {
             }
         }
         view.log = log;
-        view.timeout = self.engine.poll_timeout().map(|at| at.since(self.now));
         let honest: Vec<PeerId> = (0..setup.scenario.peers).map(|n| peer(n.into())).collect();
         let status = self.engine.status();
         view.settled = status
@@ -405,8 +450,12 @@ impl Node {
     }
 
     /// The state as a number: equal states are equal in everything that decides how they go on.
-    pub(super) fn print(&self) -> u128 {
+    pub(super) fn print(&self, setup: &Setup) -> u128 {
         let mut hasher = SipHasher13::new();
+        if let Some(expiry) = setup.expiry(0) {
+            // Here the time of day decides.
+            hasher.write_u64(expiry.since(self.now));
+        }
         self.engine.fingerprint(&mut hasher).unwrap();
         let mut store = self.engine.store().clone();
         if store.is_dirty() {

@@ -49,6 +49,8 @@ pub enum Sabotage {
     CursorForgotten,
     /// Frames reach the other link of the same node.
     WrongSession,
+    /// The client does not say that a message expires.
+    ExpiryForgotten,
 }
 
 /// One world to explore.
@@ -71,6 +73,10 @@ pub struct Scenario {
     pub config: Config,
     /// What is published.
     pub posts: Vec<Post>,
+    /// How long after the start the first post expires on each node's clock, in ms; `None`: never.
+    pub expires_ms: Option<u64>,
+    /// What the lying peer may say, as a set of bits: those of `liar.rs`, by their numbers.
+    pub lies: u32,
     /// How much may go wrong.
     pub budgets: Budgets,
     /// Whether honest peers may refuse each other's records, as they do when they have no room.
@@ -96,6 +102,8 @@ impl Scenario {
             profile: LinkProfile::reliable(),
             config: Config::default(),
             posts: Vec::new(),
+            expires_ms: None,
+            lies: super::liar::ALL_LIES,
             budgets: Budgets { capacity: 2, ..Budgets::default() },
             refusals: false,
             sabotage: Sabotage::None,
@@ -151,6 +159,18 @@ impl Scenario {
         let liar = self.peers;
         self.pairs.extend(at.iter().map(|&node| (node, liar)));
         self
+    }
+
+    /// The same with a liar that says only these of its lies.
+    #[must_use]
+    pub fn lying(self, lies: &[u8]) -> Self {
+        Self { lies: lies.iter().fold(0, |all, lie| all | 1 << lie), ..self }
+    }
+
+    /// The same with a first post that expires so many ms after the start.
+    #[must_use]
+    pub fn expiring(self, ms: u64) -> Self {
+        Self { expires_ms: Some(ms), ..self }
     }
 
     /// The same, broken on purpose.
@@ -216,6 +236,15 @@ fn small() -> Vec<Scenario> {
             .posts(&[(0, &[])])
             .with_liar(&[0])
             .budgets(Budgets { lies: 1, capacity: 1, ..none }),
+        Scenario::pair("expiry", "a message that expires, at any moment, and one after it")
+            .posts(&[(0, &[]), (0, &[0])])
+            .expiring(1_000)
+            .budgets(Budgets { timers: 2, capacity: 1, ..none }),
+        Scenario::pair("tombstone", "a third peer says that messages were pruned everywhere")
+            .posts(&[(1, &[]), (1, &[0])])
+            .with_liar(&[0])
+            .lying(&[8, 10, 13, 14])
+            .budgets(Budgets { lies: 2, timers: 1, capacity: 1, ..none }),
         Scenario::pair("line", "three peers in a line: what crosses is passed on")
             .three(LINE)
             .posts(&[(0, &[]), (2, &[])])

@@ -94,7 +94,7 @@ fn setup(scenario: &Scenario) -> Setup {
         messages.push(Message { id: message.unwrap().id(), deps, draft, by: Some(post.by) });
     }
     if scenario.liar {
-        messages.push(liar::orphan(group));
+        messages.extend(liar::own(group, messages.len() as u8));
     }
     Setup { scenario: scenario.clone(), group, messages }
 }

@@ -39,7 +39,7 @@ impl Table {
     }
 
     pub(super) fn add(&mut self, node: Node) -> NodeId {
-        let print = node.print();
+        let print = node.print(&self.setup);
         *self.by_print.entry(print).or_insert_with(|| {
             self.nodes.push(node);
             self.nodes.len() as NodeId - 1

@@ -48,6 +48,18 @@ fn a_peer_that_lies_once() {
 }
 
 #[test]
+fn a_message_that_expires_at_any_moment() {
+    holds(&of("expiry").budgets(Budgets { timers: 1, capacity: 1, ..Budgets::default() }));
+}
+
+#[test]
+fn a_peer_that_lies_about_what_was_pruned() {
+    let report = explore(&of("tombstone"), Options { max_states: 5_000, ..Options::default() }, |_, _| {});
+    assert!(report.breach.is_none(), "{:#?}", report.breach);
+    assert_eq!(report.fair_runs, report.states);
+}
+
+#[test]
 fn three_peers_in_a_line() {
     holds(&of("line").posts(&[(0, &[])]));
 }
@@ -110,6 +122,11 @@ fn a_client_that_forgets_its_cursor_is_seen() {
 #[test]
 fn a_frame_in_the_wrong_session_is_seen() {
     finds(of("two-links"), Sabotage::WrongSession, "accused");
+}
+
+#[test]
+fn a_client_that_forgets_when_a_message_expires_is_seen() {
+    finds(of("expiry"), Sabotage::ExpiryForgotten, "after its time");
 }
 
 #[test]
