@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, MessageId};
 
 use self::rebuild::Rebuilt;
-use super::{
-    GroupNum, GroupRow, MessageNum, MessageRow, PeerGroupRow, PeerRow, Snapshot, Store, StoreError,
-};
+use super::{GroupNum, GroupRow, MessageNum, MessageRow, PeerGroupRow, PeerRow, Snapshot, Store, StoreError};
 use crate::order::chain;
 
 /// How many rows are read at a time, and messages written in a transaction.

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId, Visibility};
 use hedgerow_sync_core::store::RepairReport;
-use hedgerow_sync_core::{Config, Draft, Engine, EngineError, Event, LinkProfile, Store, StoreError, Time, Verdict};
+use hedgerow_sync_core::{
+    Config, Draft, Engine, EngineError, Event, LinkProfile, Store, StoreError, Time, Verdict,
+};
 use hedgerow_sync_sqlite::{Options, SqliteStore};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -163,8 +165,10 @@ fn a_repaired_store_and_an_honest_peer_end_with_the_same_messages() {
         let found = values(&rows, &table, &column);
         drop(rows);
         // The lowest, the middle and the highest value, each changed in up to four ways.
-        let chosen: BTreeSet<usize> =
-            [0, found.len() / 2, found.len().saturating_sub(1)].into_iter().filter(|at| *at < found.len()).collect();
+        let chosen: BTreeSet<usize> = [0, found.len() / 2, found.len().saturating_sub(1)]
+            .into_iter()
+            .filter(|at| *at < found.len())
+            .collect();
         for at in chosen {
             let changed: Vec<Value> = flips(&found[at]);
             let step = changed.len().div_ceil(4).max(1);
@@ -201,7 +205,9 @@ fn a_repaired_store_and_an_honest_peer_end_with_the_same_messages() {
             }
         }
     }
-    println!("{tried} changes, {left} rows left behind; what only the damaged store had was lost by: {lost:?}");
+    println!(
+        "{tried} changes, {left} rows left behind; what only the damaged store had was lost by: {lost:?}"
+    );
     assert!(tried > 200, "{tried}");
     // What only the damaged store had is lost only with the row that was changed itself, or its group's.
     let own = ["message.", "body.", "grp."];
@@ -343,7 +349,10 @@ fn a_changed_id_is_made_again_from_content_and_chain() {
     let (truth, _) = scene(folder.path());
     let path = folder.path().join("ann.db");
     let connection = Connection::open(&path).unwrap();
-    assert_eq!(connection.execute("UPDATE message SET id_head = id_head + 1 WHERE position IN (2, 9)", []), Ok(4));
+    assert_eq!(
+        connection.execute("UPDATE message SET id_head = id_head + 1 WHERE position IN (2, 9)", []),
+        Ok(4)
+    );
     connection.close().unwrap();
     let report = repair(&path);
     assert_eq!(report.quarantined_count, 0, "{report:?}");

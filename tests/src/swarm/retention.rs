@@ -56,11 +56,10 @@ impl World {
         if report.bytes > config.max_store_bytes {
             return too_much("the store".into(), report.bytes, config.max_store_bytes);
         }
-        for &(group, bytes) in report.group_bytes.iter().filter(|(_, bytes)| *bytes > config.max_group_bytes)
-        {
-            return too_much(group.to_string(), bytes, config.max_group_bytes);
+        match report.group_bytes.iter().find(|(_, bytes)| *bytes > config.max_group_bytes) {
+            Some(&(group, bytes)) => too_much(group.to_string(), bytes, config.max_group_bytes),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Bodies are gone: for their time is over, or those of a share that is not small.

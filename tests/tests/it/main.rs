@@ -14,6 +14,7 @@ mod full_disk;
 mod kill;
 mod proxy;
 mod relay;
+mod repair;
 mod retention;
 mod secrets;
 mod stores;

@@ -67,9 +67,7 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
             Ok(Some(Content { deps, body: Some(body) })) => {
                 let ids = deps.iter().map(|dep| dep.id).collect();
                 match Message::new(id, row.timestamp_ms, ids, body) {
-                    Ok(message) if scheme.message_id(&message) == row.id => {
-                        self.held(row, &message, placed)
-                    }
+                    Ok(message) if scheme.message_id(&message) == row.id => self.held(row, &message, placed),
                     _ => {
                         self.report.leave_message(row, "its content is not what its id names");
                         Ok(())
@@ -228,7 +226,8 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
                 };
                 let keys = there.iter().map(|dep| (dep.eff_ms, dep.height));
                 if OrderKey::of(old.timestamp_ms, old.id, keys.clone()) != old.key() {
-                    self.report.leave_message(old, "pruned, and its place does not follow from what is known");
+                    self.report
+                        .leave_message(old, "pruned, and its place does not follow from what is known");
                     return Ok(());
                 }
                 row.author = self.author(old)?;
