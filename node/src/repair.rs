@@ -18,7 +18,7 @@ const PAGE: usize = 256;
 ///
 /// What was left behind is fetched again from the contacts that have it. Where the delivery order of a chat is no longer
 /// what it was, its readers go on at the last position up to which it is: they may be given messages again, and miss
-/// none. A chat whose group cannot be verified is left, as with [`Chat::leave`](crate::Chat::leave). Blocks on the disk.
+/// none. A chat whose group cannot be verified is left. Blocks on the disk.
 ///
 /// # Errors
 /// As [`SqliteStore::repair`]; the store is as it was then.

@@ -164,14 +164,14 @@ fn a_repaired_store_and_an_honest_peer_end_with_the_same_messages() {
         let rows = Connection::open(&sound).unwrap();
         let found = values(&rows, &table, &column);
         drop(rows);
-        // The lowest, the middle and the highest value, each changed in up to four ways.
+        // The lowest, the middle and the highest value, each changed in up to two ways.
         let chosen: BTreeSet<usize> = [0, found.len() / 2, found.len().saturating_sub(1)]
             .into_iter()
             .filter(|at| *at < found.len())
             .collect();
         for at in chosen {
             let changed: Vec<Value> = flips(&found[at]);
-            let step = changed.len().div_ceil(4).max(1);
+            let step = changed.len().div_ceil(2).max(1);
             for to in changed.iter().step_by(step) {
                 copy(&sound, &path);
                 if !change(&path, &table, &column, &found[at], to) {
@@ -208,7 +208,7 @@ fn a_repaired_store_and_an_honest_peer_end_with_the_same_messages() {
     println!(
         "{tried} changes, {left} rows left behind; what only the damaged store had was lost by: {lost:?}"
     );
-    assert!(tried > 200, "{tried}");
+    assert!(tried > 100, "{tried}");
     // What only the damaged store had is lost only with the row that was changed itself, or its group's.
     let own = ["message.", "body.", "grp."];
     assert!(lost.keys().all(|column| own.iter().any(|of| column.starts_with(of))), "{lost:?}");
