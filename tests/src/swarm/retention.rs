@@ -186,6 +186,11 @@ impl World {
         if !self.gaps_stay_open() {
             return Ok(false);
         }
+        // What waits for it for ever may fill the room of all that has to wait, and what is turned away then is asked
+        // for in order: the first that cannot be kept stands before the others.
+        if self.reads(n).outstanding().iter().any(|pair| pair.turned_away + pair.called_back > 0) {
+            return Ok(true);
+        }
         let mut queue = vec![*id];
         let mut seen = BTreeSet::new();
         while let Some(id) = queue.pop() {
