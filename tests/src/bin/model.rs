@@ -26,8 +26,8 @@ struct Arguments {
     /// Stop each scenario after so many states; the report says then that it is not complete.
     #[arg(long, value_name = "COUNT", default_value_t = 2_000_000)]
     max_states: u64,
-    /// The same for distinct states of single engines, which take some 20 kB each.
-    #[arg(long, value_name = "COUNT", default_value_t = 250_000)]
+    /// The same for distinct states of single engines, which take 20 to 40 kB each.
+    #[arg(long, value_name = "COUNT", default_value_t = 120_000)]
     max_nodes: u64,
 }
 

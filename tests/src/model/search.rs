@@ -21,13 +21,13 @@ use super::{liar, safety};
 pub struct Options {
     /// After so many states the search stops, and says that it is not complete.
     pub max_states: u64,
-    /// The same for distinct states of single nodes, which take most of the memory: some 20 kB each.
+    /// The same for distinct states of single nodes, which take most of the memory: 20 to 40 kB each.
     pub max_nodes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_states: u64::MAX, max_nodes: 250_000 }
+        Self { max_states: u64::MAX, max_nodes: 120_000 }
     }
 }
 
