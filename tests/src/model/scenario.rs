@@ -244,6 +244,7 @@ fn small() -> Vec<Scenario> {
             .posts(&[(1, &[]), (1, &[0])])
             .with_liar(&[0])
             .lying(&[8, 10, 13, 14])
+            .full()
             .budgets(Budgets { lies: 2, timers: 1, capacity: 1, ..none }),
         Scenario::pair("line", "three peers in a line: what crosses is passed on")
             .three(LINE)
