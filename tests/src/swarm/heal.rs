@@ -259,6 +259,12 @@ impl World {
         Ok(log.is_some_and(|(_, set)| set.contains(id)) || self.holds(n, id)?)
     }
 
+    /// Whether messages wait at a node for others that are not there.
+    fn waits_in_vain(&self, n: usize, group: GroupId) -> bool {
+        let groups = self.reads(n).status().groups;
+        groups.iter().any(|status| status.id == group && status.missing > 0 && status.waiting > 0)
+    }
+
     /// For an hour not one frame, nothing is outstanding, and nothing waits that could be had.
     fn watch(&mut self, core: &BTreeSet<usize>) -> Result<(), Broken> {
         // When a message expires there is room for others: until the last has gone, there is always something new.
@@ -284,7 +290,18 @@ impl World {
             let inside = |other| core.iter().any(|n| peer(*n) == other);
             for pair in self.reads(n).outstanding() {
                 let open = self.options.prunes() && (self.is_stuffed() || self.gaps_stay_open());
-                if !open && pair.links > 0 && pair.shared && inside(pair.peer) && !pair.is_settled() {
+                // What was turned away comes when what is missing has come; that may be too large for every link. To its
+                // sender it is under way until then.
+                let mut rest = pair;
+                if self.waits_in_vain(n, pair.group) {
+                    (rest.turned_away, rest.called_back) = (0, 0);
+                }
+                if core.iter().any(|&n| peer(n) == pair.peer && self.waits_in_vain(n, pair.group)) {
+                    rest.lacking = rest.lacking.saturating_sub(rest.in_flight);
+                    rest.in_flight = 0;
+                }
+                let settled = rest.is_settled();
+                if !open && pair.links > 0 && pair.shared && inside(pair.peer) && !settled {
                     let text = format!("node {n}: {pair:?}\n{}", self.report(core));
                     return Err(Broken::new("nothing is outstanding at rest", text));
                 }
