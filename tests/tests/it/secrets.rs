@@ -272,6 +272,7 @@ fn a_flood_on_the_control_socket_harms_no_later_command() {
         };
         let _ = stream.write_all(nonsense);
     }
+    eventually("the flood is over", || ada.run(&["status"]).status.success());
     // A line that never ends is cut off with an answer, and not kept.
     let mut endless = connect();
     let piece = vec![b'x'; 1 << 16];
