@@ -74,6 +74,7 @@ fn its_time_passes_while_the_device_is_off() {
     checked(&net, 0);
 }
 
+// spec: expired-unsent
 #[test]
 fn it_is_not_sent_after_that_though_no_timer_ran() {
     let mut net = Net::new(1, 1);

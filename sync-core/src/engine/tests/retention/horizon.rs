@@ -31,6 +31,7 @@ fn pruned_history(net: &mut Net, judged: bool) -> GroupId {
     group
 }
 
+// spec: unavailable-tombstones
 #[test]
 fn a_new_member_gets_all_that_is_left_and_hears_of_the_gap() {
     for (judged, restart) in [(false, false), (true, true)] {
