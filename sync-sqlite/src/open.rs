@@ -168,9 +168,15 @@ impl SqliteStore {
 
 /// Makes durable what is there. After a process was killed in the middle of a commit, or after a sync that failed, the
 /// log may hold a whole transaction that was written and never synced: it is read, so that peers are told of it, and
-/// a power failure would take it away. So a commit that changes nothing is added before anything is read: it syncs the
-/// whole log. (Moving the log into the database would need as much room again, on a disk that may be full.)
+/// a power failure would take it away. So it is moved into the database, which is synced, before anything is read. Where
+/// the disk has no room for that, or others use the log, a commit that changes nothing syncs it.
 fn make_durable(connection: &Connection, path: Option<&Path>) -> Result<(), StoreError> {
+    let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    match moved.map_err(store_error) {
+        Ok(false) => return Ok(()),
+        Ok(true) | Err(StoreError::Full) => {}
+        Err(error) => return Err(error),
+    }
     match connection.execute("UPDATE store SET install = install", []).map_err(store_error) {
         // Somebody is writing, whose commit syncs the log.
         Err(StoreError::Busy) => Ok(()),
