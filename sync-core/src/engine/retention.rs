@@ -2,8 +2,8 @@
 //! before it came here.
 //!
 //! A cap holds after every commit. Room is made when a message comes, from what is delivered: of the group with the
-//! most bytes, the share with the most, its oldest. So a share loses something only while none is larger, and a
-//! flood pays for itself.
+//! most bytes from others, or of what was written here if that is more, the share with the most, its oldest. So a
+//! share loses something only while none is larger, and a flood pays for itself.
 
 mod expiry;
 mod horizon;
@@ -203,10 +203,12 @@ impl<S: Store> Engine<S> {
         only: Option<GroupNum>,
         incoming: Option<(GroupNum, Share, u64)>,
     ) -> Option<(GroupNum, u64)> {
-        self.ledger.as_ref()?.payers(only, incoming).find_map(|(group, share)| {
-            let own = self.first_held_elsewhere(group, &share.own);
-            let oldest = [own, share.from_others.first()].into_iter().flatten().min()?;
-            Some((group, oldest))
+        self.ledger.as_ref()?.payers(only, incoming).find_map(|(group, share, positions)| {
+            let oldest = match share {
+                Share::Ours => self.first_held_elsewhere(group, positions),
+                _ => positions.first(),
+            };
+            Some((group, oldest?))
         })
     }
 
@@ -283,7 +285,7 @@ impl<S: Store> Engine<S> {
                 && total.saturating_sub(prunable) + MAX_WEIGHT <= cap
         };
         let (counts, cap) = (group.counts, self.cap_of(group));
-        fits(ledger.parked, ledger.total, ledger.from_others, self.config.max_store_bytes)
+        fits(ledger.parked, ledger.total, ledger.prunable(), self.config.max_store_bytes)
             && fits(counts.parked_weight, counts.weight, ledger.prunable_in(group.num), cap)
     }
 }

@@ -15,8 +15,9 @@ const SLACK: u64 = 33 << 10;
 /// On whose account a message is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Share {
+    Ours,
     Author(usize),
-    Peer(Option<hedgerow_proto::PeerId>),
+    Peer(hedgerow_proto::PeerId),
 }
 
 /// What the bodies of nodes end with: the author, and until when the message is to be held.
@@ -93,9 +94,10 @@ impl World {
         if !self.options.groups[at].by(n) || last.is_empty() {
             return Ok(());
         }
-        let share_of = |entry: &Entry| match self.written.get(&entry.id) {
-            Some(&(author, _)) => Share::Author(author),
-            None => Share::Peer(entry.origin),
+        let share_of = |entry: &Entry| match (entry.origin, self.written.get(&entry.id)) {
+            (None, _) => Share::Ours,
+            (Some(_), Some(&(author, _))) => Share::Author(author),
+            (Some(peer), None) => Share::Peer(peer),
         };
         let mut bytes: BTreeMap<Share, u64> = BTreeMap::new();
         for entry in &log {
@@ -107,7 +109,7 @@ impl World {
             own += log.iter().filter(|entry| entry.origin.is_none()).map(weight).sum::<u64>();
         }
         let config = &self.options.configs[n];
-        let (shares, groups) = (bytes.len() as u64, self.nodes[n].member.len().max(1) as u64);
+        let (shares, groups) = (bytes.len() as u64, self.nodes[n].member.len() as u64 + 1);
         let fair = |cap: u64, parts: u64| (cap / 4 * 3).saturating_sub(SLACK + own) / parts.max(1);
         let fair = fair(config.max_group_bytes, shares).min(fair(config.max_store_bytes, shares * groups));
         for (author, (weight, id)) in last.into_iter().filter(|(author, _)| *author != n) {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::spanset::SpanSet;
 use crate::store::{AuthorNum, GroupNum, MessageRow, MessageState, PeerNum};
 
-/// On whose account a message is held: its author, where the group's client names one; else the peer that it came
-/// from; else ourselves.
+/// On whose account a message is held: ourselves, if we wrote it; else its author, where the group's client names
+/// one; else the peer that it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::engine) enum Share {
     Author(AuthorNum),
@@ -16,46 +16,52 @@ pub(in crate::engine) enum Share {
 
 impl Share {
     pub(in crate::engine) fn of(row: &MessageRow) -> Self {
-        match (row.author, row.origin) {
-            (Some(author), _) => Self::Author(author),
-            (None, Some(peer)) => Self::Peer(peer),
-            (None, None) => Self::Ours,
+        match (row.origin, row.author) {
+            (None, _) => Self::Ours,
+            (Some(_), Some(author)) => Self::Author(author),
+            (Some(peer), None) => Self::Peer(peer),
         }
     }
 }
 
 /// The bytes of all messages with a body, and where the delivered ones are. There is one only while a cap is set.
+///
+/// What we wrote in all groups together pays as if it were one more group. It would not do to count it with the group
+/// that it is in: it may be that none of it can go, for no peer has it, and then that group's others would pay first,
+/// however little they have.
 #[derive(Debug, Clone, Default)]
 pub(in crate::engine) struct Ledger {
     /// What all messages with a body count for.
     pub(super) total: u64,
     /// Of it: those not delivered yet.
     pub(super) parked: u64,
-    /// Of it: delivered, and not written here.
-    pub(super) from_others: u64,
+    /// Of it: delivered, and written here.
+    own: u64,
     groups: BTreeMap<GroupNum, GroupLedger>,
-    /// Groups by the bytes of what is delivered.
-    by_bytes: BTreeSet<(u64, GroupNum)>,
+    /// Who pays, by bytes.
+    by_bytes: BTreeSet<(u64, Payer)>,
+    /// Groups by the bytes of what was written here.
+    by_own: BTreeSet<(u64, GroupNum)>,
+}
+
+/// Who pays when the node has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Payer {
+    /// What others wrote in a group.
+    Group(GroupNum),
+    /// What was written here, in all groups.
+    Ours,
 }
 
 #[derive(Debug, Clone, Default)]
 struct GroupLedger {
-    delivered: u64,
-    /// Of it: not written here.
     from_others: u64,
-    shares: BTreeMap<Share, ShareLedger>,
+    own: u64,
+    /// Positions of delivered messages with a body. They ascend in the order in which the messages came to be
+    /// delivered here, and no clock can change that.
+    shares: BTreeMap<Share, (u64, SpanSet)>,
     /// Shares by the bytes of what is delivered.
     by_bytes: BTreeSet<(u64, Share)>,
-}
-
-/// Positions of delivered messages with a body. They ascend in the order in which the messages came to be delivered
-/// here, and no clock can change that.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ShareLedger {
-    bytes: u64,
-    /// Written here.
-    pub(super) own: SpanSet,
-    pub(super) from_others: SpanSet,
 }
 
 /// What is about to be delivered: it counts when the largest is looked for.
@@ -70,21 +76,11 @@ impl Ledger {
             self.parked += weight;
             return;
         }
-        let group = self.groups.entry(row.group).or_default();
-        self.by_bytes.remove(&(group.delivered, row.group));
-        group.delivered += weight;
-        self.by_bytes.insert((group.delivered, row.group));
-        let name = Share::of(row);
-        let share = group.shares.entry(name).or_default();
-        group.by_bytes.remove(&(share.bytes, name));
-        share.bytes += weight;
-        group.by_bytes.insert((share.bytes, name));
-        if row.origin.is_none() {
-            share.own.insert(row.position);
-        } else {
-            group.from_others += weight;
-            self.from_others += weight;
-            share.from_others.insert(row.position);
+        let share = Share::of(row);
+        self.shift(row.group, share, |bytes| bytes + weight);
+        let Some(group) = self.groups.get_mut(&row.group) else { return };
+        if let Some((_, positions)) = group.shares.get_mut(&share) {
+            positions.insert(row.position);
         }
     }
 
@@ -96,36 +92,38 @@ impl Ledger {
             self.parked = self.parked.saturating_sub(weight);
             return;
         }
+        let share = Share::of(row);
+        self.shift(row.group, share, |bytes| bytes.saturating_sub(weight));
         let Some(group) = self.groups.get_mut(&row.group) else { return };
-        self.by_bytes.remove(&(group.delivered, row.group));
-        group.delivered = group.delivered.saturating_sub(weight);
-        self.by_bytes.insert((group.delivered, row.group));
-        let name = Share::of(row);
-        let Some(share) = group.shares.get_mut(&name) else { return };
-        group.by_bytes.remove(&(share.bytes, name));
-        share.bytes = share.bytes.saturating_sub(weight);
-        if row.origin.is_none() {
-            share.own.remove(row.position);
-        } else {
-            group.from_others = group.from_others.saturating_sub(weight);
-            self.from_others = self.from_others.saturating_sub(weight);
-            share.from_others.remove(row.position);
+        let Some((bytes, positions)) = group.shares.get_mut(&share) else { return };
+        positions.remove(row.position);
+        if positions.is_empty() {
+            group.by_bytes.remove(&(*bytes, share));
+            group.shares.remove(&share);
         }
-        if share.own.is_empty() && share.from_others.is_empty() {
-            group.shares.remove(&name);
+    }
+
+    /// Changes the bytes of a share, and of all that it is part of.
+    fn shift(&mut self, num: GroupNum, name: Share, change: impl Fn(u64) -> u64) {
+        let group = self.groups.entry(num).or_default();
+        let (bytes, _) = group.shares.entry(name).or_default();
+        reorder(&mut group.by_bytes, name, bytes, &change);
+        if name == Share::Ours {
+            reorder(&mut self.by_own, num, &mut group.own, &change);
+            reorder(&mut self.by_bytes, Payer::Ours, &mut self.own, &change);
         } else {
-            group.by_bytes.insert((share.bytes, name));
+            reorder(&mut self.by_bytes, Payer::Group(num), &mut group.from_others, &change);
         }
     }
 
     /// A group was removed, with `parked` bytes that were not delivered yet.
-    pub(in crate::engine) fn remove_group(&mut self, group: GroupNum, parked: u64) {
-        let (delivered, from_others) =
-            self.groups.remove(&group).map_or((0, 0), |group| (group.delivered, group.from_others));
-        self.from_others = self.from_others.saturating_sub(from_others);
-        self.by_bytes.remove(&(delivered, group));
+    pub(in crate::engine) fn remove_group(&mut self, num: GroupNum, parked: u64) {
+        let group = self.groups.remove(&num).unwrap_or_default();
+        self.by_bytes.remove(&(group.from_others, Payer::Group(num)));
+        self.by_own.remove(&(group.own, num));
+        reorder(&mut self.by_bytes, Payer::Ours, &mut self.own, |own| own.saturating_sub(group.own));
         self.parked = self.parked.saturating_sub(parked);
-        self.total = self.total.saturating_sub(parked + delivered);
+        self.total = self.total.saturating_sub(parked + group.from_others + group.own);
     }
 
     /// How much of what others wrote can be pruned in a group.
@@ -133,27 +131,71 @@ impl Ledger {
         self.groups.get(&group).map_or(0, |group| group.from_others)
     }
 
-    /// Shares with delivered messages in the order in which they pay: the group with the most bytes first, and in it
-    /// the share with the most bytes. In one group, or in all.
+    /// How much of what others wrote can be pruned.
+    pub(super) fn prunable(&self) -> u64 {
+        self.total.saturating_sub(self.parked + self.own)
+    }
+
+    /// Shares with delivered messages in the order in which they pay, and where these are.
+    ///
+    /// In one group: the share with the most bytes first. In all: the group with the most bytes from others first,
+    /// with its shares in the same order; what we wrote ourselves stands among the groups, by all its bytes.
     pub(super) fn payers(
         &self,
         only: Option<GroupNum>,
         incoming: Incoming,
-    ) -> impl Iterator<Item = (GroupNum, &ShareLedger)> {
-        let grown = incoming
-            .and_then(|(group, _, weight)| Some((self.groups.get(&group)?.delivered + weight, group)));
-        let groups: Box<dyn Iterator<Item = GroupNum>> = match only {
-            Some(group) => Box::new(std::iter::once(group)),
-            None => Box::new(descending(&self.by_bytes, grown)),
-        };
-        groups.filter_map(|num| Some((num, self.groups.get(&num)?))).flat_map(move |(num, group)| {
+    ) -> Box<dyn Iterator<Item = (GroupNum, Share, &SpanSet)> + '_> {
+        if let Some(group) = only {
+            return Box::new(self.shares_of(group, incoming));
+        }
+        let grown = incoming.and_then(|(num, share, weight)| match share {
+            Share::Ours => Some((self.own + weight, Payer::Ours)),
+            _ => Some((self.groups.get(&num)?.from_others + weight, Payer::Group(num))),
+        });
+        Box::new(descending(&self.by_bytes, grown).flat_map(
+            move |payer| -> Box<dyn Iterator<Item = (GroupNum, Share, &SpanSet)>> {
+                match payer {
+                    Payer::Group(num) => {
+                        Box::new(self.shares_of(num, incoming).filter(|&(_, share, _)| share != Share::Ours))
+                    }
+                    Payer::Ours => Box::new(self.own_shares(incoming)),
+                }
+            },
+        ))
+    }
+
+    /// The shares of a group, the one with the most bytes first.
+    fn shares_of(
+        &self,
+        num: GroupNum,
+        incoming: Incoming,
+    ) -> impl Iterator<Item = (GroupNum, Share, &SpanSet)> {
+        self.groups.get(&num).into_iter().flat_map(move |group| {
             let grown = incoming.filter(|(of, ..)| *of == num);
             let grown =
-                grown.and_then(|(_, share, weight)| Some((group.shares.get(&share)?.bytes + weight, share)));
-            let shares = descending(&group.by_bytes, grown);
-            shares.filter_map(move |share| Some((num, group.shares.get(&share)?)))
+                grown.and_then(|(_, share, weight)| Some((group.shares.get(&share)?.0 + weight, share)));
+            descending(&group.by_bytes, grown)
+                .filter_map(move |share| Some((num, share, &group.shares.get(&share)?.1)))
         })
     }
+
+    /// What was written here, of the group with the most of it first.
+    fn own_shares(&self, incoming: Incoming) -> impl Iterator<Item = (GroupNum, Share, &SpanSet)> {
+        let grown = incoming.filter(|(_, share, _)| *share == Share::Ours);
+        let grown = grown.and_then(|(num, _, weight)| Some((self.groups.get(&num)?.own + weight, num)));
+        descending(&self.by_own, grown)
+            .filter_map(|num| Some((num, Share::Ours, &self.groups.get(&num)?.shares.get(&Share::Ours)?.1)))
+    }
+}
+
+/// Gives a name another count, in the order too.
+fn reorder<K: Ord>(by_bytes: &mut BTreeSet<(u64, K)>, name: K, count: &mut u64, change: impl Fn(u64) -> u64)
+where
+    K: Copy,
+{
+    by_bytes.remove(&(*count, name));
+    *count = change(*count);
+    by_bytes.insert((*count, name));
 }
 
 /// Names from the most bytes to the least, as if one of them had `grown` to so many.

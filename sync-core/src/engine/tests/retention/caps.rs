@@ -133,6 +133,31 @@ fn the_group_with_most_bytes_pays_first() {
     assert_eq!(held_of(&net, 0, small, "x"), 20);
 }
 
+/// What nobody else has cannot go. The group that it is in does not pay for that.
+#[test]
+fn what_was_written_here_is_not_charged_to_the_others_of_its_group() {
+    let mut net = Net::with(1, 7, capped(CAP));
+    let (mine, busy) = (net.group("mine", true), net.group("busy", true));
+    net.judge = judge;
+    let liar = Liar::new(&mut net, &[mine, busy]);
+    for n in 0..20 {
+        liar.send(&mut net, 1, &message(mine, &said("x", n, 1_000), &[]));
+    }
+    let now = net.now;
+    for n in 0..120 {
+        let body = said("me", n, 1_000).into();
+        let draft = Draft { timestamp_ms: now.as_timestamp_ms(), deps: vec![], body };
+        net.engines[0].publish(mine, draft, now).unwrap();
+        net.drain(0);
+    }
+    for n in 0..400 {
+        liar.send(&mut net, 2, &message(busy, &said("y", n, 1_000), &[]));
+        assert!(checked(&net, 0).bytes <= CAP);
+    }
+    assert_eq!((held_of(&net, 0, mine, "x"), held_of(&net, 0, mine, "me")), (20, 120));
+    assert!(pruned(&net, 0) > 0);
+}
+
 #[test]
 fn a_group_that_is_added_to_an_open_engine_is_under_the_cap_for_groups() {
     let mut net = Net::with(2, 7, crate::Config { max_group_bytes: CAP, ..crate::Config::default() });
