@@ -134,15 +134,21 @@ impl<S: Store> Engine<S> {
         }
         let sources = self.take_want(&id);
         self.write_new(&mut row, &nums, message.body(), wanted)?;
-        if row.state == MessageState::Delivered {
-            self.after_delivery(&row, &nums, wanted.is_some())?;
-        } else {
+        let waits = row.state != MessageState::Delivered;
+        if waits {
             for (dep, &num) in deps.entries.iter().zip(&nums).filter(|(dep, _)| !dep.delivered) {
                 self.store.add_edge(num, row.num)?;
                 if dep.wanted {
                     self.await_dependency(dep.id, group_num, origin);
                 }
             }
+        }
+        if wanted.is_some() {
+            // Not before its own edges are there: what one of these awaited too would go with it.
+            self.bury_foreign_children(&row)?;
+        }
+        if !waits {
+            self.after_delivery(&row, &nums, wanted.is_some())?;
         }
         match row.state {
             MessageState::Unvalidated => {
@@ -201,6 +207,9 @@ impl<S: Store> Engine<S> {
         let sources = self.take_want(&id);
         self.give_position(&mut row, &keys);
         self.write_new(&mut row, &nums, message.body(), wanted)?;
+        if wanted.is_some() {
+            self.bury_foreign_children(&row)?;
+        }
         self.after_delivery(&row, &nums, wanted.is_some())?;
         self.close_offers(group, row, sources);
         Ok(())
@@ -275,7 +284,6 @@ impl<S: Store> Engine<S> {
                     group.counts.leave(MessageState::Wanted, 0);
                     group.quota.unwant(wanted.num);
                 }
-                self.bury_foreign_children(row)?;
             }
             None => row.num = self.store.insert(row, deps, Some(body))?,
         }

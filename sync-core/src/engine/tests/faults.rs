@@ -196,6 +196,27 @@ fn a_dependency_in_another_group_is_invalid_as_soon_as_it_is_known() {
 }
 
 // spec: deliver-in-time
+/// A message and one of another group that names it may await the same thing: that it is not awaited for the other any
+/// more does not make it unawaited.
+#[test]
+fn what_a_foreign_child_awaited_too_is_still_awaited() {
+    let mut net = Net::new(1, 3);
+    let (one, two) = (net.group("one", false), net.group("two", false));
+    let liar = Liar::new(&mut net, &[one, two]);
+    let root = message(one, "root", &[]);
+    let parent = message(one, "parent", &[&root]);
+    let foreign = message(two, "foreign", &[&parent, &root]);
+    liar.send(&mut net, 2, &foreign);
+    liar.send(&mut net, 1, &parent);
+    net.drain(0);
+    liar.send(&mut net, 1, &root);
+    net.drain(0);
+    assert_eq!(net.bodies(0, one), ["root", "parent"]);
+    assert!(net.log(0, two).is_empty());
+    let report = check(net.engines[0].store()).unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
 #[test]
 fn what_is_ahead_of_its_time_is_held_back() {
     let mut net = Net::new(1, 1);
