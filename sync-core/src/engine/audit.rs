@@ -104,9 +104,10 @@ impl<S: Store> Engine<S> {
         for group in self.groups.values() {
             let counts = group.counts;
             let judged = if group.judged { self.config.max_unvalidated } else { 0 };
-            // Shares of peers come on top of the common rest; and what was judged may wait although it came when
-            // there was room to judge it only.
-            let most = self.config.max_parked_messages.saturating_mul(2).saturating_add(judged);
+            // Shares of peers come on top of the common rest, and one message of each; and what was judged may wait
+            // although it came when there was room to judge it only.
+            let shares = self.config.max_parked_messages.saturating_mul(2);
+            let most = shares.saturating_add(judged).saturating_add(group.quota.peers());
             expect_at_most(&mut wrong, group.id, "waiting messages", counts.waiting + counts.early, most);
         }
         let asleep = self.wants.timers().filter(|(id, at)| !self.timers.contains(&(*at, Timer::Want(*id))));

@@ -90,14 +90,14 @@ impl<S: Store> Engine<S> {
     }
 
     /// Stores a message from a peer that is not held yet, and delivers what it sets free. `wanted` is the row
-    /// under which it was awaited.
+    /// under which it was awaited, `last` as for [`has_room_for`](Self::has_room_for).
     pub(super) fn keep_message(
         &mut self,
         origin: PeerNum,
         group_num: GroupNum,
-        id: MessageId,
-        message: &Message,
+        (id, message): (MessageId, &Message),
         wanted: Option<MessageRow>,
+        last: bool,
     ) -> Result<Kept, EngineError> {
         let deps = self.look_up_deps(group_num, message.deps())?;
         let Some(group) = self.groups.get(&group_num) else { return Ok(Kept::NoRoom) };
@@ -125,7 +125,10 @@ impl<S: Store> Engine<S> {
         let parks = row.missing > 0 || early;
         let unheard = deps.entries.iter().filter(|dep| dep.num.is_none()).count() as u64;
         let load = Load::of(&row, self.config.max_clock_skew_ms).naming(unheard);
-        if deps.doubtful || !self.has_room_for(origin, group_num, load) || !self.make_room(&row, parks)? {
+        if deps.doubtful
+            || !self.has_room_for(origin, group_num, load, last)
+            || !self.make_room(&row, parks, last)?
+        {
             return Ok(Kept::NoRoom);
         }
         let nums = self.place_deps(origin, group_num, &deps)?;
@@ -198,7 +201,7 @@ impl<S: Store> Engine<S> {
             return Err(EngineError::Expired { expires_ms: facts.expires_ms.unwrap_or_default() });
         }
         row.author = facts.author.map(|key| self.author_num(group, &key)).transpose()?;
-        if !self.make_room(&row, false)? {
+        if !self.make_room(&row, false, false)? {
             let group_cap = self.groups.get(&group).map_or(u64::MAX, |group| self.cap_of(group));
             let cap = self.config.max_store_bytes.min(group_cap);
             return Err(EngineError::NoRoom { needed: row.weight(), cap });

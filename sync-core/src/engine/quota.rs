@@ -129,6 +129,11 @@ impl Quota {
         self.wanted.get(&num).copied()
     }
 
+    /// How many peers there are whose messages wait.
+    pub(super) fn peers(&self) -> u64 {
+        self.by_peer.len() as u64
+    }
+
     /// How many messages of a peer wait for dependencies or their time, and for a verdict.
     pub(super) fn messages_of(&self, peer: PeerNum) -> (u64, u64) {
         let [parked, _, _, unvalidated, ..] = self.by_peer.get(&peer).copied().unwrap_or_default().0;
@@ -153,19 +158,25 @@ impl Quota {
 }
 
 impl<S: Store> Engine<S> {
-    /// Whether what a peer sent finds room in a group.
-    pub(super) fn has_room_for(&self, peer: PeerNum, group: GroupNum, load: Load) -> bool {
+    /// Whether what a peer sent finds room in a group; `last`: even if it is the last that does.
+    ///
+    /// Whatever waits may wait for the lowest position that a peer's messages were turned away at, and that one for
+    /// what nobody holds any more. Who keeps it learns what that is, and can ask for it; so each peer may have one
+    /// message beyond the bounds.
+    pub(super) fn has_room_for(&self, peer: PeerNum, group: GroupNum, load: Load, last: bool) -> bool {
         let Some(group) = self.groups.get(&group) else { return false };
         let all = Load::limits(&self.config);
         let parts = self.config.peer_shares.max(group.peers.len() as u64).max(1);
         let share = Load(all.0.map(|limit| limit / parts));
+        let largest = Load::largest(group.judged);
         group.quota.fits(peer, load, all, share)
+            || (last && group.quota.fits(peer, load, all, share.plus(largest)))
     }
 
     /// Whether any message that comes from a peer can be kept, even if it must wait.
     pub(super) fn has_parking_room(&self, peer: PeerNum, group: GroupNum) -> bool {
         let Some(state) = self.groups.get(&group) else { return false };
-        self.has_room_for(peer, group, Load::largest(state.judged)) && self.has_room_under_caps(state)
+        self.has_room_for(peer, group, Load::largest(state.judged), false) && self.has_room_under_caps(state)
     }
 
     /// Counts a dependency that is not held, once its row and who waits for it are in the store. Returns for whom.

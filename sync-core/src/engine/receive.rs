@@ -164,6 +164,7 @@ impl<S: Store> Engine<S> {
             pair.mark = position;
             pair.mark_chain = chain;
             self.changed_pairs.insert((peer, group));
+            self.look_again(peer, group);
         }
     }
 
@@ -221,18 +222,21 @@ impl<S: Store> Engine<S> {
                 self.close_want_of(&id, peer);
                 row
             }
-            wanted => match self.keep_message(peer, group_num, id, &message, wanted)? {
-                Kept::Row(row) => row,
-                Kept::NoRoom => {
-                    self.refuse(link_id);
-                    if let Some(theirs) = wire.position {
-                        self.close_offer(peer, group_num, theirs);
-                        self.turn_away(peer, group_num, theirs);
+            wanted => {
+                let last = self.is_lowest_called_back(peer, group_num, wire.position);
+                match self.keep_message(peer, group_num, (id, &message), wanted, last)? {
+                    Kept::Row(row) => row,
+                    Kept::NoRoom => {
+                        self.refuse(link_id);
+                        if let Some(theirs) = wire.position {
+                            self.close_offer(peer, group_num, theirs);
+                            self.turn_away(peer, group_num, theirs);
+                        }
+                        self.want_without_room(id, peer, wire.position.is_some());
+                        return Ok(());
                     }
-                    self.want_without_room(id, peer, wire.position.is_some());
-                    return Ok(());
                 }
-            },
+            }
         };
         let named = Named { id, theirs: wire.position, row: Some(row) };
         self.apply(peer, group_num, &named, Input::Message);

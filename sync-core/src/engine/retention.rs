@@ -129,8 +129,14 @@ impl<S: Store> Engine<S> {
     }
 
     /// Makes room for a message that is about to be held; false if there is none, and then nothing was pruned.
-    /// `parks`: it has to wait for others, or for its time.
-    pub(super) fn make_room(&mut self, row: &MessageRow, parks: bool) -> Result<bool, EngineError> {
+    /// `parks`: it has to wait for others, or for its time; `last`: as for [`has_room_for`](Self::has_room_for), one in
+    /// all.
+    pub(super) fn make_room(
+        &mut self,
+        row: &MessageRow,
+        parks: bool,
+        last: bool,
+    ) -> Result<bool, EngineError> {
         let weight = row.weight();
         let delivered = row.state == MessageState::Delivered;
         let node_cap = self.config.max_store_bytes;
@@ -140,10 +146,9 @@ impl<S: Store> Engine<S> {
         let group_cap = self.cap_of(group);
         let counts = group.counts;
         let part = if parks { PARKED_PART } else { UNDELIVERED_PART };
-        if !delivered
-            && (ledger.parked + weight > part_of(node_cap, part)
-                || counts.parked_weight + weight > part_of(group_cap, part))
-        {
+        let spare = if parks && last { MAX_WEIGHT } else { 0 };
+        let exceeds = |parked: u64, cap: u64| parked + weight > part_of(cap, part).saturating_add(spare);
+        if !delivered && (exceeds(ledger.parked, node_cap) || exceeds(counts.parked_weight, group_cap)) {
             return Ok(false);
         }
         let incoming = delivered.then(|| (row.group, Share::of(row), weight));

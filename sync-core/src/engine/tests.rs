@@ -1,5 +1,6 @@
 //! Engines on a fake clock.
 
+mod asked_again;
 mod faults;
 mod graph;
 mod links;

@@ -27,6 +27,15 @@ impl<S: Store> Engine<S> {
         self.wake(peer, group);
     }
 
+    /// Whether a message was asked for again although there is no room, for nothing below it was turned away.
+    pub(super) fn is_lowest_called_back(&self, peer: PeerNum, group: GroupNum, theirs: Option<u64>) -> bool {
+        let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+        let (Some(pair), Some(theirs)) = (pair, theirs) else { return false };
+        let session = &pair.session;
+        session.called_back.contains(theirs)
+            && session.turned_away.first().is_none_or(|lowest| theirs < lowest)
+    }
+
     /// What was turned away for lack of room and is asked for now.
     pub(super) fn call_back(
         &mut self,

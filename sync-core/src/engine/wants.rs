@@ -20,12 +20,16 @@ const GUESS_MS: u64 = 1_000;
 const GUESSES: usize = 16;
 /// How many sources of a needed message are kept that did not offer it.
 const MAX_SOURCES: usize = 64;
+/// How many messages that nobody had are looked for again when a peer's log has grown.
+const AGAIN: usize = 16;
 
 /// Everything that is wanted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wants {
     map: BTreeMap<MessageId, Want>,
     by_group: BTreeMap<GroupNum, BTreeSet<MessageId>>,
+    /// Needed, and all that could be asked said that they do not have it.
+    exhausted: BTreeSet<(GroupNum, MessageId)>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +56,8 @@ struct Want {
     no_room: (u32, u64),
     /// How many times peers were added that may have it.
     round: usize,
+    /// How often it was looked for again, and not before when the next time.
+    again: (u32, Time),
     timer: Option<Time>,
     reported: bool,
     /// Who was asked, and did not answer in time.
@@ -184,6 +190,7 @@ impl<S: Store> Engine<S> {
                 not_before,
                 no_room: (0, 0),
                 round: 0,
+                again: (0, not_before),
                 timer: None,
                 reported: false,
                 tried: BTreeSet::new(),
@@ -256,6 +263,9 @@ impl<S: Store> Engine<S> {
             .filter(|&(peer, theirs)| has_room(peer) && (!is_guess(peer, theirs) || may_guess(peer)));
         let first = open.clone().find(|&(peer, _)| answers(peer)).or_else(|| open.next());
         let Some((peer, theirs)) = first else {
+            if needed && serving.is_empty() && !self.is_claimed(&id) {
+                self.wants.exhausted.insert((group, id));
+            }
             for (peer, theirs) in serving {
                 let Some(state) = self.peers.get_mut(&peer) else { continue };
                 if theirs.is_none() && origin != Some(peer) {
@@ -431,6 +441,7 @@ impl<S: Store> Engine<S> {
         {
             self.dispatch(next);
         }
+        self.guess(peer);
         let turned = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.turned));
         for group in turned.unwrap_or_default() {
             let pair = self.pair_mut(peer, group);
@@ -464,6 +475,7 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// Asks a peer for more on a guess, as long as it may be.
     fn guess(&mut self, peer: PeerNum) {
         while let Some(state) = self.peers.get_mut(&peer)
             && state.guesses < self.config.max_guesses
@@ -478,6 +490,7 @@ impl<S: Store> Engine<S> {
     pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, u64)> {
         self.set_want_timer(*id, None);
         let Some(want) = self.wants.map.remove(id) else { return Vec::new() };
+        self.wants.exhausted.remove(&(want.group, *id));
         if let Some(ids) = self.wants.by_group.get_mut(&want.group) {
             ids.remove(id);
             if ids.is_empty() {
@@ -533,6 +546,33 @@ impl<S: Store> Engine<S> {
                 self.want_refused(id, peer);
             }
         }
+    }
+
+    /// A peer's log has grown: of what it did not have when it was asked it may know now that it is gone. (What it
+    /// has it offers.) The same message is looked for at longer and longer intervals.
+    pub(super) fn look_again(&mut self, peer: PeerNum, group: GroupNum) {
+        if !self.takes_gaps() || !self.may_serve(peer, group) {
+            return;
+        }
+        let [least, most] = [0, 255].map(|byte| MessageId::from_bytes([byte; 32]));
+        let of_group = (group, least)..=(group, most);
+        let ids: Vec<_> = self.wants.exhausted.range(of_group).take(AGAIN).copied().collect();
+        for (group, id) in ids {
+            self.wants.exhausted.remove(&(group, id));
+            let Some(want) = self.wants.map.get_mut(&id).filter(|want| want.needed) else { continue };
+            let (times, at) = want.again;
+            want.not_before = want.not_before.max(at);
+            let pause_ms = self.config.request_timeout_ms.max(1) << times.min(12);
+            want.again = (times.saturating_add(1), self.now.max(at) + pause_ms);
+            if !want.sources.iter().any(|(source, _)| *source == peer) {
+                want.sources.push_back((peer, None));
+            }
+            self.dispatch(id);
+        }
+    }
+
+    fn is_claimed(&self, id: &MessageId) -> bool {
+        self.wants.map.get(id).is_some_and(|want| want.claim.is_some())
     }
 
     /// A link to a peer went down: what it was asked over it is asked again.

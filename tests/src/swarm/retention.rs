@@ -94,10 +94,12 @@ impl World {
         if !self.options.groups[at].by(n) || last.is_empty() {
             return Ok(());
         }
+        // Where a message came from is not told once that peer is forgotten.
         let share_of = |entry: &Entry| match (entry.origin, self.written.get(&entry.id)) {
-            (None, _) => Share::Ours,
-            (Some(_), Some(&(author, _))) => Share::Author(author),
+            (None, Some(&(author, _))) if author == n => Share::Ours,
+            (_, Some(&(author, _))) => Share::Author(author),
             (Some(peer), None) => Share::Peer(peer),
+            (None, None) => Share::Ours,
         };
         let mut bytes: BTreeMap<Share, u64> = BTreeMap::new();
         for entry in &log {
@@ -116,7 +118,8 @@ impl World {
             let had = bytes.get(&Share::Author(author)).copied().unwrap_or(0) + weight;
             if had <= fair {
                 let text = format!(
-                    "node {n}: {id} of {author} in {group} is gone, of {had} bytes, {fair} were due to it"
+                    "node {n}: {id} of {author} in {group} is gone, of {had} bytes, {fair} were due to it: \
+                     own {own}, others {bytes:?}"
                 );
                 return Err(Broken::new("who takes little loses nothing", text));
             }
@@ -146,17 +149,20 @@ impl World {
                 }
             }
             for &n in &members {
-                let near = members.iter().filter(|other| self.reliably_linked(n, **other));
-                let near: BTreeMap<MessageId, Vec<MessageId>> = near
+                let linked = members.iter().copied().filter(|other| self.reliably_linked(n, *other));
+                let linked: Vec<usize> = linked.collect();
+                let near: BTreeMap<MessageId, Vec<MessageId>> = linked
+                    .iter()
                     .filter_map(|other| held.get(other))
                     .flatten()
                     .map(|(id, deps)| (*id, deps.clone()))
                     .collect();
                 for message in near.keys() {
                     if !self.is_known(n, group, message)?
-                        && !self.is_out_of_reach(n, group, message, &near)?
+                        && !self.is_out_of_reach(n, group, message, (&linked, &near))?
                     {
-                        return Ok(Some(format!("group {group}: node {n} lacks {message}")));
+                        let why = self.lineage(n, group, message, &linked)?;
+                        return Ok(Some(format!("group {group}: node {n} lacks {message}\n{why}")));
                     }
                 }
             }
@@ -173,24 +179,25 @@ impl World {
         }))
     }
 
-    /// Whether a message comes after one that nobody near holds, and that is not taken as a gap.
+    /// Whether a message comes after one that nobody near holds, and that is not taken as a gap: not at all, or for
+    /// nobody near ever heard of it. That is so if they all took what comes after it as a gap.
     fn is_out_of_reach(
         &self,
         n: usize,
         group: usize,
         id: &MessageId,
-        near: &BTreeMap<MessageId, Vec<MessageId>>,
+        (linked, near): (&[usize], &BTreeMap<MessageId, Vec<MessageId>>),
     ) -> Result<bool, Broken> {
         if self.is_stuffed() {
             return Ok(true);
         }
         // A dependency that messages of two groups name, as liars have it, is not taken as a gap either.
-        if !self.gaps_stay_open() {
-            return Ok(false);
-        }
+        let gaps_stay_open = self.gaps_stay_open();
         // What waits for it for ever may fill the room of all that has to wait, and what is turned away then is asked
         // for in order: the first that cannot be kept stands before the others.
-        if self.reads(n).outstanding().iter().any(|pair| pair.turned_away + pair.called_back > 0) {
+        if gaps_stay_open
+            && self.reads(n).outstanding().iter().any(|pair| pair.turned_away + pair.called_back > 0)
+        {
             return Ok(true);
         }
         let mut queue = vec![*id];
@@ -199,12 +206,40 @@ impl World {
             if !seen.insert(id) || self.is_known(n, group, &id)? {
                 continue;
             }
-            match near.get(&id) {
-                Some(deps) => queue.extend(deps),
-                None => return Ok(true),
+            let here = self.reads(n).message(&id)?.filter(|entry| entry.state != MessageState::Wanted);
+            if let Some(deps) = near.get(&id).cloned().or(here.map(|entry| entry.deps)) {
+                queue.extend(deps);
+                continue;
+            }
+            let mut gone = false;
+            for &other in linked {
+                gone |= self.is_known(other, group, &id)?;
+            }
+            if gaps_stay_open || !gone {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// What a message comes after that a node did not deliver, and how that stands there and with its neighbours.
+    fn lineage(&self, n: usize, group: usize, id: &MessageId, linked: &[usize]) -> Result<String, Broken> {
+        let mut lines = Vec::new();
+        let mut queue = vec![*id];
+        let mut seen = BTreeSet::new();
+        while let Some(id) = queue.pop() {
+            if !seen.insert(id) || self.is_known(n, group, &id)? {
+                continue;
+            }
+            let mut line = format!("  {id}:");
+            for at in std::iter::once(&n).chain(linked) {
+                let entry = self.reads(*at).message(&id)?;
+                queue.extend(entry.iter().flat_map(|entry| &entry.deps));
+                line.push_str(&format!(" {at} {:?},", entry.map(|entry| entry.state)));
+            }
+            lines.push(line);
+        }
+        Ok(lines.join("\n"))
     }
 
     /// Some node could not write for lack of room: what it wrote and nobody holds leaves no room for what others
