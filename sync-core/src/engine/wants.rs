@@ -460,8 +460,9 @@ impl<S: Store> Engine<S> {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.unanswering = false;
             if hit {
-                // The timer that was set with the first guess stays: it finds nothing to do.
-                state.guesses = state.guesses.saturating_sub(1).max(1);
+                // The timer that was set with the first guess stays, and finds nothing to do. An answer that comes after
+                // it counts for nothing: there would be a guess without a timer.
+                state.guesses = state.guesses.saturating_sub(1).max(state.guesses.min(1));
                 self.guess(peer);
             }
         }

@@ -127,3 +127,22 @@ fn a_guess_has_its_turn_when_another_request_is_over() {
     other.say(&mut net, &at(&missing, 2)).unwrap();
     assert_eq!(net.bodies(0, group).len(), 3);
 }
+
+#[test]
+fn answers_that_come_late_take_no_guesses_away() {
+    let mut net = Net::with(1, 1, Config { max_guesses: 2, ..Config::default() });
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    let other = Liar::named(&mut net, PeerId::from_bytes([98; 32]), &[group]);
+    for n in 0..10 {
+        let missing = message(group, &format!("missing {n}"), &[]);
+        liar.say(&mut net, &at(&message(group, &format!("child {n}"), &[&missing]), n + 1)).unwrap();
+        assert_eq!(asked(&liar, &mut net).0, [missing.id()]);
+        liar.say(&mut net, &not_here(missing.id(), None)).unwrap();
+        assert_eq!(asked(&other, &mut net).0, [missing.id()], "{n}");
+        // The second in which guesses are counted is over before it is answered.
+        net.run(2_000);
+        other.say(&mut net, &at(&missing, n + 1)).unwrap();
+    }
+    assert_eq!(net.bodies(0, group).len(), 20);
+}
