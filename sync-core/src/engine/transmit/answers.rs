@@ -1,0 +1,294 @@
+//! What is said to a peer about its own records: acknowledgements, answers to requests, and requests.
+
+use hedgerow_proto::{Ack, Batch, GroupRef, MessageId, Request, Span, Tombstone, Unavailable, Visibility};
+
+use super::news::Put;
+use super::{Draft, ID_SIZE, RECORD_OVERHEAD, SPAN_SIZE, TOMBSTONE_SIZE};
+use crate::engine::facts::MAX_OWED;
+use crate::engine::lossy::Item;
+use crate::engine::state::{Link, PeerGroup};
+use crate::engine::{Engine, LinkId, Timer};
+use crate::error::EngineError;
+use crate::record::InFlight;
+use crate::store::{GroupNum, MessageRow, MessageState, PeerNum, Store};
+
+impl<S: Store> Engine<S> {
+    pub(super) fn put_acks(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
+        let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) else {
+            return Ok(());
+        };
+        let session = &mut pair.session;
+        if session.acks.is_empty() && session.ack_ids.is_empty() {
+            return Ok(());
+        }
+        let room = draft.room.saturating_sub(RECORD_OVERHEAD);
+        let spans = room / SPAN_SIZE;
+        if spans == 0 || (session.acks.is_empty() && room < ID_SIZE) {
+            return Ok(());
+        }
+        let held = session.acks.take_spans(spans);
+        let known = session.known.take_spans(spans - held.len());
+        let room = room - (held.len() + known.len()) * SPAN_SIZE;
+        let ids: Vec<MessageId> =
+            session.ack_ids.drain(..session.ack_ids.len().min(room / ID_SIZE)).collect();
+        draft.take(RECORD_OVERHEAD + (held.len() + known.len()) * SPAN_SIZE + ids.len() * ID_SIZE);
+        let duplicates = std::mem::take(&mut session.duplicates);
+        // Without the right value the peer would take our log for another one.
+        let marked = match known.last() {
+            Some(span) => self.store.at(group, span.last)?,
+            None => None,
+        };
+        let chain = marked.map_or(0, |row| row.chain);
+        draft.items.push(Item::Ack {
+            group,
+            held: held.clone(),
+            known: known.clone(),
+            ids: ids.clone(),
+            duplicates,
+        });
+        let spans = held.clone();
+        draft.frame.acks.push(Ack { group: GroupRef::Number(name), held, known, ids, duplicates, chain });
+        let alone = self.peers.get(&peer).is_none_or(|state| state.links.len() < 2);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.traffic.acks_out += 1;
+            if !alone && link.lossy.is_none() {
+                let acked = link.acked.entry(group).or_default();
+                spans.iter().for_each(|span| acked.insert_span(*span));
+                while acked.span_count() > MAX_OWED {
+                    acked.forget_lowest();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the peer asked for in vain; of what was delivered here, with its place in the canonical order.
+    pub(super) fn put_unavailable(
+        &mut self,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
+        let (mut positions, mut ids, mut tombstones) = (crate::SpanSet::new(), Vec::new(), Vec::new());
+        let mut room = draft.room.saturating_sub(RECORD_OVERHEAD);
+        let before = room;
+        while room >= SPAN_SIZE + TOMBSTONE_SIZE
+            && let Some((span, is_gone)) = self.next_unavailable(peer, group)
+        {
+            room -= SPAN_SIZE;
+            positions.insert_span(span);
+            if is_gone && let Some(row) = self.store.at(group, span.first)? {
+                room -= TOMBSTONE_SIZE;
+                tombstones.push(tombstone_of(&row));
+            }
+        }
+        while room >= ID_SIZE + TOMBSTONE_SIZE
+            && let Some(id) =
+                self.pair_mut(peer, group).and_then(|pair| pair.session.unavailable_ids.pop_front())
+        {
+            room -= ID_SIZE;
+            ids.push(id);
+            let row = self.store.find(&id)?.filter(|row| row.group == group);
+            let shared = self.pair_mut(peer, group).is_some_and(|pair| pair.visibility == Visibility::Shared);
+            if let Some(row) = row.filter(|row| shared && row.state.is_delivered() && !row.state.has_body()) {
+                room -= TOMBSTONE_SIZE;
+                tombstones.push(tombstone_of(&row));
+            }
+        }
+        if positions.is_empty() && ids.is_empty() {
+            return Ok(());
+        }
+        draft.take(RECORD_OVERHEAD + before - room);
+        let positions: Vec<Span> = positions.spans().collect();
+        draft.items.push(Item::Unavailable { group, positions: positions.clone(), ids: ids.clone() });
+        let group = GroupRef::Number(name);
+        draft.frame.unavailables.push(Unavailable { group, positions, ids, tombstones });
+        Ok(())
+    }
+
+    /// The next of what a peer asked for in vain: a position of what is gone, or a span of others.
+    fn next_unavailable(&mut self, peer: PeerNum, group: GroupNum) -> Option<(Span, bool)> {
+        let gone = &self.groups.get(&group)?.gone;
+        let pair = self.peers.get_mut(&peer)?.groups.get_mut(&group)?;
+        let shared = pair.visibility == Visibility::Shared;
+        let mut span = pair.session.unavailable.spans().next()?;
+        let is_gone = shared && gone.contains(span.first);
+        if is_gone {
+            span.last = span.first;
+        } else if shared && let Some(next) = gone.first_from(span.first).filter(|&next| next <= span.last) {
+            span.last = next - 1;
+        }
+        pair.session.unavailable.remove_span(span);
+        Some((span, is_gone))
+    }
+
+    /// Messages that the peer asked for.
+    pub(super) fn put_answers(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
+        if let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.visibility != Visibility::Shared) {
+            // It was shared when the peer asked.
+            let session = &mut pair.session;
+            for span in session.asked.spans() {
+                session.unavailable.insert_span(span);
+                session.again.insert_span(span);
+            }
+            session.asked.clear();
+            session.asked_large.clear();
+            session.unavailable_ids.append(&mut session.asked_ids);
+        }
+        let record_room = self.links.get(&id).map_or(0, Link::record_room);
+        if let Some(pair) = self.pair_mut(peer, group) {
+            let PeerGroup { session, has, .. } = pair;
+            while let Some(&(size, position)) = session.asked_large.first()
+                && size <= record_room
+            {
+                session.asked_large.pop_first();
+                let sent = session.in_flight.get(&position).is_some_and(|s| s.kind == InFlight::Message);
+                if !has.contains(position) && !sent {
+                    session.asked.insert(position);
+                }
+            }
+        }
+        let mut batch = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
+        while let Some(position) = self.pair_mut(peer, group).and_then(|pair| pair.session.asked.pop_first())
+        {
+            let row = self.store.at(group, position)?;
+            let Some(row) = row.filter(|row| row.state == MessageState::Delivered) else {
+                if let Some(pair) = self.pair_mut(peer, group) {
+                    pair.session.again.remove(position);
+                    pair.session.unavailable.insert(position);
+                }
+                continue;
+            };
+            match self.put_message(id, peer, &row, &mut batch, draft)? {
+                Put::Done => self.sent(id, peer, &row, InFlight::Message, draft),
+                Put::TooLarge(size) => {
+                    if self.has_wider_link(peer, size) {
+                        if let Some(pair) = self.pair_mut(peer, group) {
+                            pair.session.asked_large.insert((size, position));
+                            pair.session.again.remove(position);
+                        }
+                        self.wake(peer, group);
+                    } else {
+                        self.too_large(id, peer, group, &row, size);
+                        if let Some(pair) = self.pair_mut(peer, group) {
+                            pair.session.unavailable.insert(position);
+                            // Who asked by id does not know the position, and would ask again and again.
+                            pair.session.unavailable_ids.push_back(row.id);
+                        }
+                    }
+                }
+                Put::Full => {
+                    if let Some(pair) = self.pair_mut(peer, group) {
+                        pair.session.asked.insert(position);
+                    }
+                    break;
+                }
+            }
+        }
+        self.close_batch(batch, draft);
+        let mut loose = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
+        while let Some(wanted) =
+            self.pair_mut(peer, group).and_then(|pair| pair.session.asked_ids.pop_front())
+        {
+            let row = self.store.find(&wanted)?.filter(|row| row.state.has_body() && row.group == group);
+            let Some(row) = row else {
+                if let Some(pair) = self.pair_mut(peer, group) {
+                    pair.session.unavailable_ids.push_back(wanted);
+                }
+                continue;
+            };
+            match self.put_message(id, peer, &MessageRow { position: 0, ..row }, &mut loose, draft)? {
+                Put::Done => draft.items.push(Item::Answer { group, id: wanted }),
+                Put::TooLarge(size) => {
+                    self.too_large(id, peer, group, &row, size);
+                    if let Some(pair) = self.pair_mut(peer, group) {
+                        pair.session.unavailable_ids.push_back(wanted);
+                    }
+                }
+                Put::Full => {
+                    if let Some(pair) = self.pair_mut(peer, group) {
+                        pair.session.asked_ids.push_front(wanted);
+                    }
+                    break;
+                }
+            }
+        }
+        self.close_batch(loose, draft);
+        Ok(())
+    }
+
+    pub(super) fn put_requests(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+    ) {
+        let mut positions = crate::SpanSet::new();
+        let mut ids = Vec::new();
+        let mut opened = false;
+        while let Some((wanted, theirs)) =
+            self.pair_mut(peer, group).and_then(|pair| pair.session.to_request.pop_front())
+        {
+            if !self.wants.is_asked(&wanted, peer) {
+                continue;
+            }
+            let size = ID_SIZE + if opened { 0 } else { RECORD_OVERHEAD };
+            if !draft.take(size) {
+                if let Some(pair) = self.pair_mut(peer, group) {
+                    pair.session.to_request.push_front((wanted, theirs));
+                }
+                break;
+            }
+            opened = true;
+            match theirs {
+                Some(theirs) => {
+                    positions.insert(theirs);
+                }
+                None => ids.push(wanted),
+            }
+            self.wants.set_said(&wanted, true);
+            draft.items.push(Item::Request { group, id: wanted });
+        }
+        let called_back = self.call_back(peer, group, opened, draft);
+        if !called_back.is_empty() {
+            let deadline = self.now + self.config.request_timeout_ms.max(1);
+            if let Some(pair) = self.pair_mut(peer, group)
+                && let Some(before) = pair.session.call_timer.replace(deadline)
+            {
+                self.timers.remove(&(before, Timer::CallBack(peer, group)));
+            }
+            self.timers.insert((deadline, Timer::CallBack(peer, group)));
+            opened = true;
+            called_back.iter().for_each(|&span| positions.insert_span(span));
+            draft.items.push(Item::CallBack { group, positions: called_back });
+        }
+        if opened {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.traffic.requests_out += positions.len() + ids.len() as u64;
+            }
+            let positions = positions.spans().collect();
+            draft.frame.requests.push(Request { group: GroupRef::Number(name), positions, ids });
+        }
+    }
+}
+
+fn tombstone_of(row: &MessageRow) -> Tombstone {
+    Tombstone { id: row.id, eff_ms: row.eff_ms, height: row.height }
+}

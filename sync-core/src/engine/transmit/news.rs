@@ -1,0 +1,197 @@
+//! What a peer is not known to have: messages and offers, in delivery order; and how a message is written.
+
+use hedgerow_proto::{Batch, DepRef, GroupRef, Offer, OfferItem, Span, WireMessage, limits};
+
+use super::{Draft, ID_SIZE, RECORD_OVERHEAD};
+use crate::engine::lossy::Item;
+use crate::engine::state::Sent;
+use crate::engine::{Engine, LinkId};
+use crate::error::EngineError;
+use crate::record::InFlight;
+use crate::store::{GroupNum, MessageRow, MessageState, PeerNum, Store};
+
+/// What came of putting something into a frame.
+pub(super) enum Put {
+    Done,
+    /// Not into this frame.
+    Full,
+    /// Into no frame of this link: the record takes so many bytes.
+    TooLarge(usize),
+}
+
+impl<S: Store> Engine<S> {
+    /// Messages and offers that the peer is not known to have, in delivery order.
+    pub(super) fn put_news(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        name: u32,
+        draft: &mut Draft,
+        share: usize,
+    ) -> Result<(), EngineError> {
+        let mut batch = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
+        let mut offer = Offer { group: GroupRef::Number(name), items: Vec::new(), chain: 0 };
+        let least = draft.room.saturating_sub(share);
+        while draft.room > least
+            && let Some((position, large)) = self.next_due(id, peer, group)
+        {
+            let row = self.store.at(group, position)?;
+            let Some(row) = row.filter(|row| row.state == MessageState::Delivered) else {
+                // Pruned: nothing to send.
+                continue;
+            };
+            // What stands below all that is under way may be what the peer waits for to take any of it.
+            let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+            let urgent = pair
+                .and_then(|pair| pair.session.in_flight.first_key_value())
+                .is_some_and(|(&first, _)| position < first);
+            let done = if large.is_some() || self.prefers_push(id, peer, group, &row) {
+                if !urgent && !self.has_in_flight_room(id) {
+                    Put::Full
+                } else {
+                    let put = self.put_message(id, peer, &row, &mut batch, draft)?;
+                    if matches!(put, Put::Done) {
+                        self.sent(id, peer, &row, InFlight::Message, draft);
+                    }
+                    put
+                }
+            } else {
+                let put = self.put_offer(id, &row, urgent, &mut offer, draft);
+                if matches!(put, Put::Done) {
+                    self.sent(id, peer, &row, InFlight::Offer, draft);
+                }
+                put
+            };
+            match done {
+                Put::Done => {}
+                Put::TooLarge(size) => self.too_large(id, peer, group, &row, size),
+                Put::Full => {
+                    if let Some(pair) = self.pair_mut(peer, group) {
+                        match large {
+                            Some(size) => pair.session.put_off(size, position),
+                            None => pair.session.again.insert_span(Span::one(position)),
+                        }
+                    }
+                    break;
+                }
+            }
+        }
+        self.close_batch(batch, draft);
+        if !offer.items.is_empty() {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.traffic.offers_out += offer.items.len() as u64;
+            }
+            draft.frame.offers.push(offer);
+        }
+        Ok(())
+    }
+
+    fn put_offer(
+        &mut self,
+        id: LinkId,
+        row: &MessageRow,
+        urgent: bool,
+        offer: &mut Offer,
+        draft: &mut Draft,
+    ) -> Put {
+        let Some(link) = self.links.get(&id) else { return Put::Full };
+        // The peer counts the offers of all links together.
+        let links = self.peers.get(&link.peer).into_iter().flat_map(|peer| &peer.links);
+        let open: usize = links.filter_map(|id| self.links.get(id)).map(|link| link.open_offers).sum();
+        if open >= link.max_offers && !urgent {
+            return Put::Full;
+        }
+        // Positions in a record ascend; what is due again may lie below.
+        if offer.items.last().is_some_and(|last| last.position >= Some(row.position)) {
+            return Put::Full;
+        }
+        let size = ID_SIZE + if offer.items.is_empty() { RECORD_OVERHEAD } else { 0 };
+        if !draft.take(size) {
+            return Put::Full;
+        }
+        offer.items.push(OfferItem { position: Some(row.position), id: row.id });
+        offer.chain = row.chain;
+        Put::Done
+    }
+
+    /// Puts a message into a batch, naming parents that the peer got on this link by their distance.
+    pub(super) fn put_message(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        row: &MessageRow,
+        batch: &mut Batch,
+        draft: &mut Draft,
+    ) -> Result<Put, EngineError> {
+        let Some(content) = self.sound_content(row)? else { return Ok(Put::TooLarge(usize::MAX)) };
+        let Some(body) = content.body else { return Ok(Put::TooLarge(usize::MAX)) };
+        let Some(link) = self.links.get_mut(&id) else { return Ok(Put::Full) };
+        debug_assert_eq!(link.peer, peer);
+        let size = limits::MESSAGE_OVERHEAD + body.len() + content.deps.len() * 33;
+        if size > link.record_room() {
+            return Ok(Put::TooLarge(size));
+        }
+        if batch.messages.last().is_some_and(|last| row.position > 0 && last.position >= Some(row.position)) {
+            return Ok(Put::Full);
+        }
+        if !draft.take(size + if batch.messages.is_empty() { RECORD_OVERHEAD } else { 0 }) {
+            return Ok(Put::Full);
+        }
+        let lossy = link.lossy.is_some();
+        let refs = link.refs.entry(row.group).or_default();
+        let deps = content.deps.iter().map(|dep| {
+            let in_frame = || batch.messages.iter().any(|message| message.position == Some(dep.position));
+            let known = dep.position > 0
+                && row.position > dep.position
+                && if lossy { in_frame() } else { refs.sent.get(dep.position).is_some() };
+            if known { DepRef::Position(dep.position) } else { DepRef::Id(dep.id) }
+        });
+        // Positions stand before ids on the wire.
+        let (mut named, ids): (Vec<_>, Vec<_>) = deps.partition(|dep| matches!(dep, DepRef::Position(_)));
+        named.extend(ids);
+        let position = (row.position > 0).then_some(row.position);
+        batch.messages.push(WireMessage { position, timestamp_ms: row.timestamp_ms, deps: named, body });
+        batch.chain = if row.position > 0 { row.chain } else { 0 };
+        if row.position > 0 {
+            refs.sent.push(row.position, ());
+        }
+        link.traffic.messages_out += 1;
+        Ok(Put::Done)
+    }
+
+    pub(super) fn close_batch(&mut self, batch: Batch, draft: &mut Draft) {
+        if !batch.messages.is_empty() {
+            draft.frame.batches.push(batch);
+        }
+    }
+
+    /// Notes what went out about one of our positions.
+    pub(super) fn sent(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        row: &MessageRow,
+        kind: InFlight,
+        draft: &mut Draft,
+    ) {
+        let (group, position) = (row.group, row.position);
+        let bytes = if kind == InFlight::Message { row.body_len } else { 0 };
+        let frame =
+            self.links.get(&id).and_then(|link| link.lossy.as_ref()).map_or(0, |lossy| lossy.next_number());
+        let sent = Sent { link: id, frame, kind, bytes };
+        let Some(pair) = self.pair_mut(peer, group) else { return };
+        let before = pair.session.in_flight.insert(position, sent);
+        if let Some(before) = before {
+            self.release(&before);
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            match kind {
+                InFlight::Message => link.in_flight_bytes += u64::from(bytes),
+                InFlight::Offer => link.open_offers += 1,
+                InFlight::Nothing => {}
+            }
+        }
+        draft.items.push(Item::Sent { group, position, frame });
+    }
+}
