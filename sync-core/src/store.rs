@@ -8,6 +8,7 @@ mod check;
 pub mod conformance;
 mod memory;
 mod repair;
+mod writing;
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId, Visibility};

@@ -3,6 +3,8 @@
 //! Behind the feature `testing`. It panics when an engine or a store fails: that is what a test wants.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod by_hand;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;

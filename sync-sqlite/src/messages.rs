@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hedgerow_proto::MessageId;
 use hedgerow_sync_core::StoreError;
 use hedgerow_sync_core::store::{Content, GroupNum, MessageNum, MessageRow, MessageState, StoredDep};
-use rusqlite::params;
+use rusqlite::{ToSql, params, params_from_iter};
 
 use crate::error::{absent, corrupt, store_error};
 use crate::rows::{after, offsets, select_message, signed};
@@ -117,38 +117,17 @@ impl SqliteStore {
         }
         self.admit(row, body.is_some(), deps)?;
         let num = MessageNum(self.last_message.saturating_add(1));
-        let number = signed(num.0, "message number")?;
         let row = MessageRow { num, ..*row };
-        let body = body.filter(|_| row.state.has_body());
         let (head, tail) = tag::split(&row.id);
-        let (lead, delay) = offsets(&row);
-        self.execute(
+        self.write_columns(
             "INSERT INTO message (num, grp, state, position, eff, lead, height, chain, origin, delay, body_len,
-             missing, reason, id_head, id_tail, deps, body, author, expires)
+             missing, reason, deps, body, author, expires, id_head, id_tail)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
-            params![
-                number,
-                row.group.0,
-                row.state as u8,
-                signed(row.position, "position")?,
-                row.eff_ms,
-                lead,
-                signed(row.height, "height")?,
-                row.chain.cast_signed(),
-                row.origin.map(|peer| peer.0),
-                delay,
-                row.body_len,
-                row.missing,
-                row.reason,
-                head,
-                tail,
-                deps::encode(num, deps),
-                body.filter(|body| body.len() <= INLINE_BODY).map(|body| &body[..]),
-                row.author.map(|author| author.0),
-                row.expires_ms,
-            ],
+            &row,
+            deps,
+            body,
+            &[&head, &tail],
         )?;
-        self.put_long_body(number, body)?;
         self.last_message = num.0;
         self.cache.borrow_mut().set_absent(None);
         self.cache.borrow_mut().put_row(&row);
@@ -156,9 +135,44 @@ impl SqliteStore {
         Ok(num)
     }
 
-    fn put_long_body(&self, num: i64, body: Option<&Bytes>) -> Result<(), StoreError> {
-        if let Some(body) = body.filter(|body| body.len() > INLINE_BODY) {
-            self.execute("INSERT INTO body VALUES (?1, ?2)", (num, &body[..]))?;
+    /// Writes all columns of a message with a statement that takes them in this order, and then `more`; and its body.
+    fn write_columns(
+        &self,
+        sql: &str,
+        row: &MessageRow,
+        deps: &[MessageNum],
+        body: Option<&Bytes>,
+        more: &[&dyn ToSql],
+    ) -> Result<(), StoreError> {
+        let number = signed(row.num.0, "message number")?;
+        let body = body.filter(|_| row.state.has_body()).map(|body| &body[..]);
+        let (inline, long) = match body {
+            Some(body) if body.len() > INLINE_BODY => (None, Some(body)),
+            body => (body, None),
+        };
+        let (lead, delay) = offsets(row);
+        let columns = params![
+            number,
+            row.group.0,
+            row.state as u8,
+            signed(row.position, "position")?,
+            row.eff_ms,
+            lead,
+            signed(row.height, "height")?,
+            row.chain.cast_signed(),
+            row.origin.map(|peer| peer.0),
+            delay,
+            row.body_len,
+            row.missing,
+            row.reason,
+            deps::encode(row.num, deps),
+            inline,
+            row.author.map(|author| author.0),
+            row.expires_ms,
+        ];
+        self.execute(sql, params_from_iter(columns.iter().chain(more)))?;
+        if let Some(body) = long {
+            self.execute("INSERT INTO body VALUES (?1, ?2)", (number, body))?;
         }
         Ok(())
     }
@@ -170,39 +184,17 @@ impl SqliteStore {
         body: &Bytes,
     ) -> Result<(), StoreError> {
         let old = self.message(row.num)?.ok_or_else(|| absent("message", row.num.0))?;
-        if old.state != MessageState::Wanted {
-            return Err(corrupt(format!("message {} is {:?}, not wanted", old.id, old.state)));
-        }
-        self.admit(row, true, deps)?;
-        let number = signed(row.num.0, "message number")?;
-        let row = MessageRow { id: old.id, ..*row };
-        let body = Some(body).filter(|_| row.state.has_body());
-        let (lead, delay) = offsets(&row);
-        self.execute(
+        let row = old.filled(row)?;
+        self.admit(&row, true, deps)?;
+        self.write_columns(
             "UPDATE message SET grp = ?2, state = ?3, position = ?4, eff = ?5, lead = ?6, height = ?7,
              chain = ?8, origin = ?9, delay = ?10, body_len = ?11, missing = ?12, reason = ?13, deps = ?14,
              body = ?15, author = ?16, expires = ?17 WHERE num = ?1",
-            params![
-                number,
-                row.group.0,
-                row.state as u8,
-                signed(row.position, "position")?,
-                row.eff_ms,
-                lead,
-                signed(row.height, "height")?,
-                row.chain.cast_signed(),
-                row.origin.map(|peer| peer.0),
-                delay,
-                row.body_len,
-                row.missing,
-                row.reason,
-                deps::encode(row.num, deps),
-                body.filter(|body| body.len() <= INLINE_BODY).map(|body| &body[..]),
-                row.author.map(|author| author.0),
-                row.expires_ms,
-            ],
+            &row,
+            deps,
+            Some(body),
+            &[],
         )?;
-        self.put_long_body(number, body)?;
         self.cache.borrow_mut().put_row(&row);
         Ok(())
     }
@@ -210,19 +202,7 @@ impl SqliteStore {
     pub(crate) fn update_message(&mut self, row: &MessageRow) -> Result<(), StoreError> {
         let old = self.message(row.num)?.ok_or_else(|| absent("message", row.num.0))?;
         let number = signed(row.num.0, "message number")?;
-        let row = MessageRow {
-            group: row.group,
-            state: row.state,
-            eff_ms: row.eff_ms,
-            height: row.height,
-            position: row.position,
-            chain: row.chain,
-            missing: row.missing,
-            reason: row.reason,
-            author: row.author,
-            expires_ms: row.expires_ms,
-            ..old
-        };
+        let row = old.updated(row);
         self.admit(&row, old.state.has_body(), &[])?;
         self.execute(
             "UPDATE message SET state = ?2, eff = ?3, height = ?4, position = ?5, chain = ?6, missing = ?7,
@@ -285,15 +265,7 @@ impl SqliteStore {
         if !self.groups.contains(&row.group) {
             return Err(absent("group", row.group.0));
         }
-        if row.state.is_delivered() != (row.position > 0) {
-            return Err(corrupt(format!(
-                "message {} is {:?} at position {}",
-                row.id, row.state, row.position
-            )));
-        }
-        if row.state.has_body() && !has_body {
-            return Err(corrupt(format!("message {} is {:?} without a body", row.id, row.state)));
-        }
+        row.admit(has_body)?;
         deps.iter().try_for_each(|&dep| self.admit_message(dep))
     }
 

@@ -33,13 +33,7 @@ impl SqliteStore {
     }
 
     pub(crate) fn select_all(&self, sql: &str, params: impl Params) -> Result<Vec<MessageRow>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let mut rows = statement.query(params).map_err(store_error)?;
-        let mut all = Vec::new();
-        while let Some(row) = rows.next().map_err(store_error)? {
-            all.push(read(row)?);
-        }
-        Ok(all)
+        self.list(sql, params, read)
     }
 }
 

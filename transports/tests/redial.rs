@@ -51,6 +51,10 @@ struct Scene {
 }
 
 fn scene(to: &[&str], takes_ms: u64) -> Scene {
+    scene_with(RedialConfig { seed: 5, ..RedialConfig::default() }, to, takes_ms)
+}
+
+fn scene_with(config: RedialConfig, to: &[&str], takes_ms: u64) -> Scene {
     let network = MemoryNetwork::new();
     let dials = Arc::new(Mutex::new(Vec::new()));
     let noting = Noting {
@@ -59,7 +63,6 @@ fn scene(to: &[&str], takes_ms: u64) -> Scene {
         dials: dials.clone(),
         takes: Duration::from_millis(takes_ms),
     };
-    let config = RedialConfig { seed: 5, ..RedialConfig::default() };
     let redial = Redial::new(vec![Arc::new(noting)], identity(2).peer_id(), addresses(to), config);
     Scene { network, redial, dials }
 }
@@ -191,17 +194,8 @@ async fn a_nudge_while_a_link_is_up_does_not_skip_the_wait_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn waits_of_zero_are_no_busy_loop() {
-    let network = MemoryNetwork::new();
-    let dials = Arc::new(Mutex::new(Vec::new()));
-    let noting = Noting {
-        inner: network.transport(identity(1)),
-        begin: Instant::now(),
-        dials: dials.clone(),
-        takes: Duration::ZERO,
-    };
     let config = RedialConfig { base_ms: 0, cap_ms: 0, refused_ms: 0, stable_ms: 0, seed: 5 };
-    let to = addresses(&["mem://here"]);
-    let mut redial = Redial::new(vec![Arc::new(noting)], identity(2).peer_id(), to, config);
+    let Scene { network, mut redial, dials } = scene_with(config, &["mem://here"], 0);
     assert!(timeout(Duration::from_secs(1), redial.next()).await.is_err());
     let tries = dials.lock().unwrap().len();
     assert!((10..=101).contains(&tries), "{tries} in a second");

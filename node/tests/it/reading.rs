@@ -1,7 +1,7 @@
 //! Readers: slow ones, forgetful ones, and messages that nobody can read.
 
 use hedgerow::clients::Content;
-use hedgerow::{Direction, MemoryNetwork, NodeEvent};
+use hedgerow::{Direction, GroupId, MemoryNetwork, Node, NodeEvent};
 
 use crate::support::{Forged, befriend, in_memory, soon, texts, until};
 
@@ -57,17 +57,32 @@ async fn a_cursor_keeps_its_place_over_a_restart() {
     assert!(plaza.stream("").await.is_err());
 }
 
-#[tokio::test]
-async fn what_cannot_be_read_is_set_aside_and_the_stream_goes_on() {
+/// Ben runs, and has a chat with Ada, who does not run: her store can be written.
+struct Half {
+    network: MemoryNetwork,
+    forged: Forged,
+    ben: Node,
+    group: GroupId,
+    _folder: tempfile::TempDir,
+}
+
+/// Ada has written `text` to Ben, and ended.
+async fn half_forged(text: &str) -> Half {
     let folder = tempfile::tempdir().unwrap();
     let network = MemoryNetwork::new();
     let forged = Forged { seed: [5; 32], path: folder.path().join("store.db") };
     let ben = in_memory(&network, "ben").spawn().await.unwrap();
     let ada = forged.node(&network, "ada").spawn().await.unwrap();
     befriend(&ada, &ben).await;
-    let group = ada.direct(ben.peer_id()).await.unwrap().group();
-    ada.direct(ben.peer_id()).await.unwrap().send("before").await.unwrap();
+    let direct = ada.direct(ben.peer_id()).await.unwrap();
+    direct.send(text).await.unwrap();
     ada.shutdown().await.unwrap();
+    Half { network, forged, ben, group: direct.group(), _folder: folder }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_set_aside_and_the_stream_goes_on() {
+    let Half { network, forged, ben, group, _folder } = half_forged("before").await;
     // A kind of content that a later version may know, rightly signed.
     let later = |draft: &hedgerow::clients::PostDraft<'_>, author: &_| {
         draft.message_of_kind(author, 59, b"from the future").unwrap().body().clone()
@@ -96,16 +111,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_stream_goes_on() {
 
 #[tokio::test]
 async fn gaps_and_forks_in_what_an_author_said_show() {
-    let folder = tempfile::tempdir().unwrap();
-    let network = MemoryNetwork::new();
-    let forged = Forged { seed: [5; 32], path: folder.path().join("store.db") };
-    let ben = in_memory(&network, "ben").spawn().await.unwrap();
-    let ada = forged.node(&network, "ada").spawn().await.unwrap();
-    befriend(&ada, &ben).await;
-    let direct = ada.direct(ben.peer_id()).await.unwrap();
-    let group = direct.group();
-    direct.send("one").await.unwrap();
-    ada.shutdown().await.unwrap();
+    let Half { network, forged, ben, group, _folder } = half_forged("one").await;
     let say = |text: &str| {
         let content = Content::Text(text.to_owned());
         move |draft: &hedgerow::clients::PostDraft<'_>, author: &_| draft.body(author, &content).unwrap()

@@ -110,7 +110,7 @@ impl<S: Store> Engine<S> {
             body_len,
             missing: deps.missing,
             num: wanted.map_or(MessageNum(0), |row| row.num),
-            ..blank(id, group_num)
+            ..MessageRow::wanted(id, group_num)
         };
         if let Some(reason) = deps.invalid {
             return self.keep_tombstone(row, reason, wanted).map(Kept::Row);
@@ -195,7 +195,7 @@ impl<S: Store> Engine<S> {
             body_len: u32::try_from(message.body().len()).unwrap_or(u32::MAX),
             num: wanted.map_or(MessageNum(0), |row| row.num),
             expires_ms: facts.expires_ms,
-            ..blank(id, group)
+            ..MessageRow::wanted(id, group)
         };
         if self.is_over(&row) {
             return Err(EngineError::Expired { expires_ms: facts.expires_ms.unwrap_or_default() });
@@ -259,7 +259,7 @@ impl<S: Store> Engine<S> {
                 Some(num) => num,
                 None => {
                     self.dirty = true;
-                    let num = self.store.insert(&blank(dep.id, group), &[], None)?;
+                    let num = self.store.insert(&MessageRow::wanted(dep.id, group), &[], None)?;
                     if let Some(group) = self.groups.get_mut(&group) {
                         group.counts.enter(MessageState::Wanted, 0);
                         group.quota.want(num, origin);
@@ -604,27 +604,5 @@ impl<S: Store> Engine<S> {
             self.apply(peer, group, &named, Input::Offer);
             self.close_offer(peer, group, theirs);
         }
-    }
-}
-
-/// A row of which only the id is known.
-fn blank(id: MessageId, group: GroupNum) -> MessageRow {
-    MessageRow {
-        num: MessageNum(0),
-        group,
-        id,
-        state: MessageState::Wanted,
-        timestamp_ms: 0,
-        eff_ms: 0,
-        height: 0,
-        position: 0,
-        chain: 0,
-        origin: None,
-        arrived: Time(0),
-        body_len: 0,
-        missing: 0,
-        reason: 0,
-        author: None,
-        expires_ms: None,
     }
 }

@@ -72,12 +72,7 @@ impl MemoryStore {
     /// What must hold of a row before it is written; the uniqueness of its position among it.
     fn admit(&self, row: &MessageRow, has_body: bool) -> Result<(), StoreError> {
         self.group(row.group)?;
-        if row.state.is_delivered() != (row.position > 0) {
-            return corrupt(format!("message {} is {:?} at position {}", row.id, row.state, row.position));
-        }
-        if row.state.has_body() && !has_body {
-            return corrupt(format!("message {} is {:?} without a body", row.id, row.state));
-        }
+        row.admit(has_body)?;
         match self.tables.positions.get(&(row.group, row.position)) {
             Some(&other) if other != row.num => {
                 corrupt(format!("position {} of group {} is taken", row.position, row.group.0))
@@ -287,11 +282,7 @@ impl Store for MemoryStore {
     }
 
     fn fill(&mut self, row: &MessageRow, deps: &[MessageNum], body: &Bytes) -> Result<(), StoreError> {
-        let old = self.entry(row.num)?.row;
-        if old.state != MessageState::Wanted {
-            return corrupt(format!("message {} is {:?}, not wanted", old.id, old.state));
-        }
-        let row = MessageRow { id: old.id, ..*row };
+        let row = self.entry(row.num)?.row.filled(row)?;
         self.admit(&row, true)?;
         self.admit_deps(deps)?;
         self.put(row, deps.into(), Some(body.clone()));
@@ -300,19 +291,7 @@ impl Store for MemoryStore {
 
     fn update(&mut self, row: &MessageRow) -> Result<(), StoreError> {
         let Entry { row: old, deps, body } = self.entry(row.num)?.clone();
-        let row = MessageRow {
-            group: row.group,
-            state: row.state,
-            eff_ms: row.eff_ms,
-            height: row.height,
-            position: row.position,
-            chain: row.chain,
-            missing: row.missing,
-            reason: row.reason,
-            author: row.author,
-            expires_ms: row.expires_ms,
-            ..old
-        };
+        let row = old.updated(row);
         self.admit(&row, body.is_some())?;
         let deps = if row.state == MessageState::Invalid { [].into() } else { deps };
         self.put(row, deps, body);

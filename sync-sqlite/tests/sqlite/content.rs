@@ -80,17 +80,7 @@ pub(crate) fn write_batch(store: &mut SqliteStore, count: usize, body_len: usize
 fn beside(store: &mut SqliteStore, group: &GroupRow, tip: MessageRow) -> Result<(), StoreError> {
     let mut wanted = [0xee; 32];
     wanted[..8].copy_from_slice(&tip.position.to_be_bytes());
-    let wanted = MessageRow {
-        id: MessageId::from_bytes(wanted),
-        state: MessageState::Wanted,
-        timestamp_ms: 0,
-        eff_ms: 0,
-        height: 0,
-        position: 0,
-        chain: 0,
-        body_len: 0,
-        ..tip
-    };
+    let wanted = MessageRow::wanted(MessageId::from_bytes(wanted), tip.group);
     let wanted = MessageRow { num: store.insert(&wanted, &[], None)?, ..wanted };
     for (state, deps, missing, reason) in [
         (MessageState::Waiting, vec![wanted, tip], 1, 0),

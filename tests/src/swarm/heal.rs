@@ -20,6 +20,14 @@ const LONGEST_EXPIRY_MS: u64 = 86_400_000;
 /// How far the clocks of the core are off at most, in ms.
 const CORE_SKEW_MS: i64 = 600_000;
 
+/// What the core does not agree on.
+enum Difference {
+    /// A group, and two members that do not have the same.
+    Members(usize, usize, usize),
+    /// Where bodies go: what somebody lacks that another one holds.
+    Lacks(String),
+}
+
 impl World {
     /// Heals a core, waits until it agrees, and watches it being silent. Returns how long it took to agree, in ms.
     pub(super) fn come_to_rest(&mut self) -> Result<u64, Broken> {
@@ -187,6 +195,26 @@ impl World {
         Ok(page.into_iter().map(|entry| entry.id).collect())
     }
 
+    /// What the core does not agree on yet.
+    fn difference(&self, core: &BTreeSet<usize>) -> Result<Option<Difference>, Broken> {
+        if self.options.prunes() {
+            return Ok(self.lacks_after_pruning(core)?.map(Difference::Lacks));
+        }
+        Ok(self.disagreement(core)?.map(|(group, a, b)| Difference::Members(group, a, b)))
+    }
+
+    fn tell(&self, difference: &Difference) -> Result<String, Broken> {
+        let (group, a, b) = match difference {
+            Difference::Lacks(lacks) => return Ok(lacks.clone()),
+            Difference::Members(group, a, b) => (*group, *a, *b),
+        };
+        let id = self.groups[group];
+        let set_a: BTreeSet<_> = self.canonical(a, id)?.into_iter().collect();
+        let set_b: BTreeSet<_> = self.canonical(b, id)?.into_iter().collect();
+        let (lacks_a, lacks_b) = (set_b.difference(&set_a).count(), set_a.difference(&set_b).count());
+        Ok(format!("group {group}: {a} lacks {lacks_a} of {b}, {b} lacks {lacks_b} of {a}"))
+    }
+
     /// Waits until the core agrees; returns how long that took, in ms.
     fn converge(&mut self, core: &BTreeSet<usize>, liars_too: bool) -> Result<u64, Broken> {
         for n in 0..self.nodes.len() {
@@ -202,23 +230,7 @@ impl World {
         let start = self.now;
         let mut step = 50;
         loop {
-            if self.options.prunes() {
-                let Some(lacks) = self.lacks_after_pruning(core)? else { break };
-                if liars_too && self.rng.random_bool(0.2) {
-                    self.lie(2)?;
-                }
-                let rests = self.run(step)?;
-                self.look()?;
-                step = (step * 5 / 4).min(5_000);
-                let late = self.now - start > PATIENCE_MS;
-                if late || (rests && self.lacks_after_pruning(core)?.is_some()) {
-                    let text = format!("{lacks}\n{}", self.report(core));
-                    return Err(Broken::new("the core agrees", text));
-                }
-                continue;
-            }
-            let disagreement = self.disagreement(core)?;
-            let Some((group, a, b)) = disagreement else { break };
+            let Some(difference) = self.difference(core)? else { break };
             if liars_too && self.rng.random_bool(0.2) {
                 self.lie(2)?;
             }
@@ -226,18 +238,9 @@ impl World {
             self.look()?;
             step = (step * 5 / 4).min(5_000);
             let late = self.now - start > PATIENCE_MS;
-            if late || (rests && self.disagreement(core)?.is_some()) {
-                let id = self.groups[group];
-                let (has_a, has_b) = (self.canonical(a, id)?, self.canonical(b, id)?);
-                let (set_a, set_b): (BTreeSet<_>, BTreeSet<_>) =
-                    (has_a.iter().collect(), has_b.iter().collect());
-                let mut text = format!(
-                    "group {group}: {a} lacks {} of {b}, {b} lacks {} of {a}, {}\n",
-                    set_b.difference(&set_a).count(),
-                    set_a.difference(&set_b).count(),
-                    if late { "after all patience" } else { "and nothing more is going to happen" }
-                );
-                text.push_str(&self.report(core));
+            if late || (rests && self.difference(core)?.is_some()) {
+                let when = if late { "after all patience" } else { "and nothing more is going to happen" };
+                let text = format!("{}, {when}\n{}", self.tell(&difference)?, self.report(core));
                 return Err(Broken::new("the core agrees", text));
             }
         }

@@ -1,15 +1,13 @@
 //! A peer whose frames are made by hand, on a link to an engine.
 
-use bytes::Bytes;
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec as _, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId,
-    NativeCodec, Offer, OfferItem, PeerId, Request, Span, Unavailable, Visibility, WireMessage,
+    Ack, Frame, GroupId, GroupRef, Message, MessageId, Offer, OfferItem, PeerId, Request, Span, Unavailable,
+    Visibility,
 };
 use hedgerow_sync_core::testing::Net;
+use hedgerow_sync_core::testing::by_hand;
+pub(crate) use hedgerow_sync_core::testing::by_hand::{announce, encode, hello};
 use hedgerow_sync_core::{Engine, LinkId, LinkProfile, MemoryStore, ReceiveError, Time, Traffic};
-
-/// The key of every hand's tags.
-pub(crate) const NONCE: [u8; 16] = [3; 16];
 
 /// A peer whose frames are made by hand.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +25,8 @@ impl Hand {
         }
         let link = engine.link_up(id, LinkProfile::reliable(), now).unwrap();
         let hand = Self { id, link };
-        let announces = groups.iter().zip(1..).map(|(&group, number)| announce(group, number)).collect();
         let hello = Some(hello(u64::from(name)));
-        hand.tell(engine, &Frame { hello, announces, ..Frame::default() }, now).unwrap();
+        hand.tell(engine, &Frame { hello, ..by_hand::greeting(groups) }, now).unwrap();
         hand
     }
 
@@ -63,11 +60,7 @@ impl Hand {
 
     /// Every frame that node 0 has for it.
     pub(crate) fn hear(self, net: &mut Net) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        while let Some(bytes) = net.engines[0].poll_transmit(self.link, net.now, usize::MAX).unwrap() {
-            frames.push(NativeCodec::new().decode(bytes).unwrap());
-        }
-        frames
+        by_hand::hear(&mut net.engines[0], self.link, net.now)
     }
 
     /// What crossed its link, as node 0 counts it.
@@ -77,41 +70,11 @@ impl Hand {
     }
 }
 
-/// A frame in bytes.
-pub(crate) fn encode(frame: &Frame) -> Bytes {
-    let mut bytes = Vec::new();
-    NativeCodec::new().encode(frame, &mut bytes).unwrap();
-    bytes.into()
-}
-
-/// The HELLO of a hand with this install number.
-pub(crate) fn hello(install: u64) -> Hello {
-    Hello { major: 1, minor: 0, nonce: NONCE, install, max_frame: 65_536, max_offers: 512 }
-}
-
-/// A hand's ANNOUNCE of a group.
-pub(crate) fn announce(group: GroupId, number: u32) -> Announce {
-    Announce {
-        number,
-        tag: Announce::tag_of(&NONCE, group),
-        visibility: Visibility::Shared,
-        held: vec![],
-        mark: 0,
-        mark_chain: 0,
-        reset: false,
-    }
-}
-
 /// A frame of messages of the first group, the first under this position (0 for none), the others after it.
 pub(crate) fn batch(first: u64, messages: &[Message]) -> Frame {
-    let wires = (0..).zip(messages).map(|(n, message)| WireMessage {
-        position: (first > 0).then_some(first + n),
-        timestamp_ms: message.timestamp_ms(),
-        deps: message.deps().iter().copied().map(DepRef::Id).collect(),
-        body: message.body().clone(),
-    });
-    let batch = Batch { group: GroupRef::Number(1), messages: wires.collect(), chain: 0 };
-    Frame { batches: vec![batch], ..Frame::default() }
+    let position = |n| (first > 0).then_some(first + n);
+    let wires = (0..).zip(messages).map(|(n, message)| by_hand::wire(message, position(n)));
+    by_hand::batch(1, wires.collect())
 }
 
 /// A frame that offers ids of the first group, the first under this position.

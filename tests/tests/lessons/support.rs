@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hedgerow::{Builder, Chat, Direction, MemoryNetwork, Node, NodeError, RedialConfig};
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId, NativeCodec,
-    Offer, OfferItem, PeerId, Request, Span, Visibility, WireMessage,
+    Ack, Frame, GroupId, GroupRef, Hello, Message, MessageId, Offer, OfferItem, PeerId, Request, Span,
+    Visibility,
 };
 use hedgerow_sync_core::testing::Net;
+use hedgerow_sync_core::testing::by_hand;
+pub(crate) use hedgerow_sync_core::testing::by_hand::{announce, batch, encode, message, wire};
 use hedgerow_sync_core::{Event, InvalidReason, LinkId, LinkProfile, ReceiveError, store};
 
 /// A peer of node 0 that says whatever a test wants. It calls its groups 1, 2, 3, … in the order given.
@@ -18,7 +20,6 @@ pub(crate) struct Fake {
 }
 
 pub(crate) const FAKE: PeerId = PeerId::from_bytes([99; 32]);
-const NONCE: [u8; 16] = [3; 16];
 
 impl Fake {
     /// Node 0 shares the groups with it, and it shares them with node 0.
@@ -32,8 +33,7 @@ impl Fake {
     /// It says that it shares the groups, whatever node 0 thinks of that.
     pub(crate) fn link(net: &mut Net, groups: &[GroupId]) -> Self {
         let fake = Self { link: net.engines[0].link_up(FAKE, LinkProfile::reliable(), net.now).unwrap() };
-        let announces = groups.iter().zip(1..).map(|(&group, number)| announce(group, number)).collect();
-        fake.say(net, Frame { hello: Some(hello()), announces, ..Frame::default() });
+        fake.say(net, Frame { hello: Some(hello()), ..by_hand::greeting(groups) });
         fake
     }
 
@@ -76,58 +76,13 @@ impl Fake {
 
     /// All that node 0 has to say to it.
     pub(crate) fn hear(&self, net: &mut Net) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        while let Some(bytes) = net.engines[0].poll_transmit(self.link, net.now, usize::MAX).unwrap() {
-            frames.push(NativeCodec::new().decode(bytes).unwrap());
-        }
-        frames
+        by_hand::hear(&mut net.engines[0], self.link, net.now)
     }
 }
 
 /// The HELLO of the fake.
 pub(crate) fn hello() -> Hello {
-    Hello { major: 1, minor: 0, nonce: NONCE, install: 1, max_frame: 65_536, max_offers: 65_536 }
-}
-
-/// The fake shares a group and calls it so.
-pub(crate) fn announce(group: GroupId, number: u32) -> Announce {
-    Announce {
-        number,
-        tag: Announce::tag_of(&NONCE, group),
-        visibility: Visibility::Shared,
-        held: vec![],
-        mark: 0,
-        mark_chain: 0,
-        reset: false,
-    }
-}
-
-pub(crate) fn encode(frame: &Frame) -> Bytes {
-    let mut bytes = Vec::new();
-    NativeCodec::new().encode(frame, &mut bytes).unwrap();
-    bytes.into()
-}
-
-/// A frame with messages of the group that its sender calls so.
-pub(crate) fn batch(number: u32, messages: Vec<WireMessage>) -> Frame {
-    let batch = Batch { group: GroupRef::Number(number), messages, chain: 0 };
-    Frame { batches: vec![batch], ..Frame::default() }
-}
-
-pub(crate) fn wire(message: &Message, position: Option<u64>) -> WireMessage {
-    WireMessage {
-        position,
-        timestamp_ms: message.timestamp_ms(),
-        deps: message.deps().iter().copied().map(DepRef::Id).collect(),
-        body: message.body().clone(),
-    }
-}
-
-/// A message that nobody has published yet.
-pub(crate) fn message(group: GroupId, body: &str, deps: &[&Message]) -> Message {
-    let mut deps: Vec<MessageId> = deps.iter().map(|dep| dep.id()).collect();
-    deps.sort_unstable();
-    Message::new(group, 5, deps, Bytes::copy_from_slice(body.as_bytes())).unwrap()
+    Hello { max_offers: 65_536, ..by_hand::hello(1) }
 }
 
 /// The positions of the fake, and the ids, that were acknowledged.

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use hedgerow_proto::{
-    Announce, Batch, Codec, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId, NativeCodec, Offer,
-    OfferItem, PeerId, Request, Span, Visibility, WireMessage,
+    Batch, Codec, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId, NativeCodec, Offer, OfferItem,
+    PeerId, Request, Span, Visibility, WireMessage,
 };
 
 use crate::store::check;
+pub(super) use crate::testing::by_hand::message;
+use crate::testing::by_hand::{batch, encode, greeting, hear, hello, wire};
 use crate::testing::{Faults, Net, descriptor, peer};
 use crate::{Config, Event, InvalidReason, LinkId, LinkProfile, ReceiveError, Rule, Verdict};
 
@@ -35,56 +37,32 @@ impl Liar {
             net.engines[0].set_visibility(me, group, Visibility::Shared).unwrap();
         }
         let link = net.engines[0].link_up(me, profile, net.now).unwrap();
-        let nonce = [3; 16];
-        let announces = groups.iter().zip(1..).map(|(&group, number)| Announce {
-            number,
-            tag: Announce::tag_of(&nonce, group),
-            visibility: Visibility::Shared,
-            held: vec![],
-            mark: 0,
-            mark_chain: 0,
-            reset: false,
-        });
-        let hello = Hello { major: 1, minor: 7, nonce, install: 1, max_frame: 65_536, max_offers: 512 };
         let liar = Self { link };
-        liar.say(net, &Frame { hello: Some(hello), announces: announces.collect(), ..Frame::default() })
-            .unwrap();
+        // Of a later minor version, which changes nothing.
+        let hello = Some(Hello { minor: 7, ..hello(1) });
+        liar.say(net, &Frame { hello, ..greeting(groups) }).unwrap();
         liar
     }
 
     pub(super) fn say(&self, net: &mut Net, frame: &Frame) -> Result<(), ReceiveError> {
-        let mut bytes = Vec::new();
-        NativeCodec::new().encode(frame, &mut bytes).unwrap();
-        let result = net.engines[0].receive(self.link, bytes.into(), net.now);
+        let result = net.engines[0].receive(self.link, encode(frame), net.now);
         net.drain(0);
         result
     }
 
     pub(super) fn send(&self, net: &mut Net, number: u32, message: &Message) {
-        let wire = WireMessage {
-            position: None,
-            timestamp_ms: message.timestamp_ms(),
-            deps: message.deps().iter().copied().map(DepRef::Id).collect(),
-            body: message.body().clone(),
-        };
-        let batch = Batch { group: GroupRef::Number(number), messages: vec![wire], chain: 0 };
-        self.say(net, &Frame { batches: vec![batch], ..Frame::default() }).unwrap();
+        self.say(net, &batch(number, vec![wire(message, None)])).unwrap();
+    }
+
+    /// The same in its first group, under a position.
+    pub(super) fn send_at(&self, net: &mut Net, position: u64, message: &Message) {
+        self.say(net, &batch(1, vec![wire(message, Some(position))])).unwrap();
     }
 
     /// What node 0 has to say to it.
     pub(super) fn hear(&self, net: &mut Net) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        while let Some(bytes) = net.engines[0].poll_transmit(self.link, net.now, usize::MAX).unwrap() {
-            frames.push(NativeCodec::new().decode(bytes).unwrap());
-        }
-        frames
+        hear(&mut net.engines[0], self.link, net.now)
     }
-}
-
-pub(super) fn message(group: GroupId, body: &str, deps: &[&Message]) -> Message {
-    let mut deps: Vec<MessageId> = deps.iter().map(|m| m.id()).collect();
-    deps.sort_unstable();
-    Message::new(group, 5, deps, Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }
 
 // spec: deps-requested, full-ids, one-request
@@ -463,16 +441,8 @@ fn a_group_whose_client_goes_is_taken_as_valid() {
     let liar = Liar::new(&mut net, &[group]);
     // Stored, and nobody answers for the client.
     for m in [&child, &parent] {
-        let wire = WireMessage {
-            position: None,
-            timestamp_ms: 5,
-            deps: m.deps().iter().copied().map(DepRef::Id).collect(),
-            body: m.body().clone(),
-        };
-        let batch = Batch { group: GroupRef::Number(1), messages: vec![wire], chain: 0 };
-        let mut bytes = Vec::new();
-        NativeCodec::new().encode(&Frame { batches: vec![batch], ..Frame::default() }, &mut bytes).unwrap();
-        net.engines[0].receive(liar.link, bytes.into(), net.now).unwrap();
+        let frame = encode(&batch(1, vec![wire(m, None)]));
+        net.engines[0].receive(liar.link, frame, net.now).unwrap();
     }
     assert_eq!(net.engines[0].unvalidated(), 2);
     net.engines[0].add_group(&descriptor("g"), false).unwrap();

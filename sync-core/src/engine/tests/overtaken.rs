@@ -1,21 +1,10 @@
 //! UNAVAILABLE: what it ends, when it comes late, and what it must name.
 
-use hedgerow_proto::{Batch, DepRef, Frame, GroupRef, Message, Request, Span, Unavailable, WireMessage};
+use hedgerow_proto::{Frame, GroupRef, Request, Span, Unavailable};
 
 use super::faults::{Liar, message};
 use crate::Config;
 use crate::testing::Net;
-
-fn wire(message: &Message, position: u64) -> Frame {
-    let wire = WireMessage {
-        position: Some(position),
-        timestamp_ms: message.timestamp_ms(),
-        deps: message.deps().iter().copied().map(DepRef::Id).collect(),
-        body: message.body().clone(),
-    };
-    let batch = Batch { group: GroupRef::Number(1), messages: vec![wire], chain: 0 };
-    Frame { batches: vec![batch], ..Frame::default() }
-}
 
 #[test]
 fn what_was_turned_away_is_not_given_up_for_an_older_unavailable() {
@@ -24,8 +13,8 @@ fn what_was_turned_away_is_not_given_up_for_an_older_unavailable() {
     let liar = Liar::new(&mut net, &[group]);
     let parents = [message(group, "one", &[]), message(group, "other", &[])];
     let children = [message(group, "waits", &[&parents[0]]), message(group, "no room", &[&parents[1]])];
-    liar.say(&mut net, &wire(&children[0], 5)).unwrap();
-    liar.say(&mut net, &wire(&children[1], 6)).unwrap();
+    liar.send_at(&mut net, 5, &children[0]);
+    liar.send_at(&mut net, 6, &children[1]);
     // It was asked for on another link before, where it did not fit.
     let late = Unavailable {
         group: GroupRef::Number(1),

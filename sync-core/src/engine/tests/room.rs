@@ -1,24 +1,12 @@
 //! Small limits: what finds no room comes later, and nothing grows that a peer can make grow.
 
 use hedgerow_proto::{
-    Announce, Batch, DepRef, Frame, GroupRef, Message, Offer, OfferItem, PeerId, Request, Span, Unavailable,
-    Visibility, WireMessage,
+    Announce, Frame, GroupRef, Message, Offer, OfferItem, PeerId, Request, Span, Unavailable, Visibility,
 };
 
 use super::faults::{LIAR, Liar, message};
 use crate::testing::{CLEAN, Net};
 use crate::{Config, LinkProfile, PushPolicy, ReceiveError, Rule};
-
-fn wire(message: &Message, position: u64) -> Frame {
-    let wire = WireMessage {
-        position: Some(position),
-        timestamp_ms: message.timestamp_ms(),
-        deps: message.deps().iter().copied().map(DepRef::Id).collect(),
-        body: message.body().clone(),
-    };
-    let batch = Batch { group: GroupRef::Number(1), messages: vec![wire], chain: 0 };
-    Frame { batches: vec![batch], ..Frame::default() }
-}
 
 #[test]
 fn any_limit_of_requests_is_used_again_and_again() {
@@ -46,14 +34,14 @@ fn what_found_no_room_and_is_gone_now_is_not_asked_for_without_end() {
     let [first, second] = ["first", "second"].map(|text| message(group, text, &[]));
     let parent = message(group, "parent", &[&first]);
     let liar = Liar::new(&mut net, &[group]);
-    liar.say(&mut net, &wire(&message(group, "child", &[&parent]), 7)).unwrap();
-    liar.say(&mut net, &wire(&message(group, "other", &[&second]), 8)).unwrap();
+    liar.send_at(&mut net, 7, &message(group, "child", &[&parent]));
+    liar.send_at(&mut net, 8, &message(group, "other", &[&second]));
     // What the child waits for is offered, and comes, and must wait itself: there is no room for it.
     let items = vec![OfferItem { position: Some(6), id: parent.id() }];
     let offers = vec![Offer { group: GroupRef::Number(1), items, chain: 0 }];
     liar.say(&mut net, &Frame { offers, ..Frame::default() }).unwrap();
     liar.hear(&mut net);
-    liar.say(&mut net, &wire(&parent, 6)).unwrap();
+    liar.send_at(&mut net, 6, &parent);
     assert_eq!(net.engines[0].status().groups[0].waiting, 2);
     // Then it is pruned over there.
     let mut asked = 0;
@@ -78,10 +66,10 @@ fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
     let children: Vec<Message> = (0..200).map(|n| message(group, &format!("child {n}"), &[&root])).collect();
     let liar = Liar::new(&mut net, &[group]);
     for (child, position) in children.iter().zip(2..) {
-        liar.say(&mut net, &wire(child, position)).unwrap();
+        liar.send_at(&mut net, position, child);
     }
     assert_eq!(net.engines[0].status().groups[0].waiting, 10);
-    liar.say(&mut net, &wire(&root, 1)).unwrap();
+    liar.send_at(&mut net, 1, &root);
     loop {
         let asked: Vec<Span> =
             liar.hear(&mut net).into_iter().flat_map(|f| f.requests).flat_map(|r| r.positions).collect();
@@ -91,7 +79,7 @@ fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
         }
         for position in asked.into_iter().flat_map(|span| span.first..=span.last) {
             let child = &children[usize::try_from(position - 2).unwrap()];
-            liar.say(&mut net, &wire(child, position)).unwrap();
+            liar.send_at(&mut net, position, child);
         }
     }
     assert_eq!(net.bodies(0, group).len(), 201);
@@ -106,7 +94,7 @@ fn without_room_only_what_may_make_room_is_called_back() {
     let root = message(group, "root", &[]);
     let liar = Liar::new(&mut net, &[group]);
     for n in 0..50 {
-        liar.say(&mut net, &wire(&message(group, &format!("child {n}"), &[&root]), n + 2)).unwrap();
+        liar.send_at(&mut net, n + 2, &message(group, &format!("child {n}"), &[&root]));
     }
     // The lowest is kept beyond the bound, the next is tried once, in vain; nothing is asked for in circles.
     let mut asked = Vec::new();
@@ -115,7 +103,7 @@ fn without_room_only_what_may_make_room_is_called_back() {
         let positions: Vec<Span> = requests.flat_map(|request| request.positions).collect();
         for span in &positions {
             let child = message(group, &format!("child {}", span.first - 2), &[&root]);
-            liar.say(&mut net, &wire(&child, span.first)).unwrap();
+            liar.send_at(&mut net, span.first, &child);
         }
         asked.extend(positions);
     }
@@ -144,7 +132,7 @@ fn a_stale_refusal_does_not_end_a_newer_offer() {
         let requests = liar.hear(&mut net).into_iter().flat_map(|frame| frame.requests);
         let asked: Vec<Span> = requests.flat_map(|request| request.positions).collect();
         let at = asked[0].first;
-        liar.say(&mut net, &wire(&messages[usize::try_from(at - 1).unwrap()], at)).unwrap();
+        liar.send_at(&mut net, at, &messages[usize::try_from(at - 1).unwrap()]);
     }
     assert_eq!(net.bodies(0, group).len(), 2);
 }

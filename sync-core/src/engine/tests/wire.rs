@@ -1,21 +1,19 @@
 //! What stands in frames and in which order, and what a peer made by hand finds out about it.
 
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec as _, DepRef, Frame, GroupId, GroupRef, Hello, Message, MessageId,
-    NativeCodec, Offer, OfferItem, PeerId, Request, Span, Visibility, WireMessage,
+    Ack, Codec as _, DepRef, Frame, GroupId, GroupRef, Message, MessageId, NativeCodec, Offer, OfferItem,
+    PeerId, Request, Span, Visibility, WireMessage,
 };
 
 use super::faults::{LIAR, Liar, message};
 use crate::store::check;
+use crate::testing::by_hand::{batch, encode, greeting, wire};
 use crate::testing::{Net, open};
 use crate::{Draft, EngineError, LinkId, LinkProfile};
 
-fn wire(message: &Message, position: Option<u64>, deps: Vec<DepRef>) -> WireMessage {
-    WireMessage { position, timestamp_ms: message.timestamp_ms(), deps, body: message.body().clone() }
-}
-
-fn batch(messages: Vec<WireMessage>) -> Frame {
-    Frame { batches: vec![Batch { group: GroupRef::Number(1), messages, chain: 0 }], ..Frame::default() }
+/// A message that names its parent by its position.
+fn after(message: &Message, position: u64, parent: u64) -> WireMessage {
+    WireMessage { deps: vec![DepRef::Position(parent)], ..wire(message, Some(position)) }
 }
 
 fn poll(net: &mut Net, link: LinkId) -> Option<Frame> {
@@ -24,25 +22,8 @@ fn poll(net: &mut Net, link: LinkId) -> Option<Frame> {
 }
 
 fn say(net: &mut Net, link: LinkId, frame: &Frame) {
-    let mut bytes = Vec::new();
-    NativeCodec::new().encode(frame, &mut bytes).unwrap();
-    net.engines[0].receive(link, bytes.into(), net.now).unwrap();
+    net.engines[0].receive(link, encode(frame), net.now).unwrap();
     net.drain(0);
-}
-
-fn greeting(group: GroupId) -> Frame {
-    let nonce = [3; 16];
-    let announce = Announce {
-        number: 1,
-        tag: Announce::tag_of(&nonce, group),
-        visibility: Visibility::Shared,
-        held: vec![],
-        mark: 0,
-        mark_chain: 0,
-        reset: false,
-    };
-    let hello = Hello { major: 1, minor: 0, nonce, install: 1, max_frame: 65_536, max_offers: 512 };
-    Frame { hello: Some(hello), announces: vec![announce], ..Frame::default() }
 }
 
 /// A node with a group that it shares with the liar.
@@ -72,7 +53,7 @@ fn a_session_begins_with_hello_and_announcements_alone() {
         first.number = None;
         assert_eq!(first, Frame::default(), "nothing else");
         assert_eq!(poll(&mut net, link), None, "and nothing more before the other side's HELLO");
-        say(&mut net, link, &Frame { number: None, ..greeting(group) });
+        say(&mut net, link, &Frame { number: None, ..greeting(&[group]) });
         net.engines[0].link_down(link, net.now);
     }
     nonces.sort_unstable();
@@ -94,7 +75,7 @@ fn a_message_is_named_by_what_it_says_whoever_brings_it() {
     liar.say(&mut net, &Frame { offers: vec![offer], ..Frame::default() }).unwrap();
     // What comes at the position that was offered is another message.
     let altered = message(group, "pay 9", &[]);
-    liar.say(&mut net, &batch(vec![wire(&altered, Some(1), vec![])])).unwrap();
+    liar.say(&mut net, &batch(1, vec![wire(&altered, Some(1))])).unwrap();
     assert_eq!(net.delivered[0][&group], [altered.id()]);
     assert!(net.engines[0].message(&honest.id()).unwrap().is_none());
 }
@@ -106,8 +87,8 @@ fn records_of_one_frame_are_taken_in_their_order() {
     let link = link_up(&mut net, LinkProfile::reliable());
     let said = message(group, "said", &[]);
     let request = Request { group: GroupRef::Number(1), positions: vec![], ids: vec![said.id()] };
-    let batches = batch(vec![wire(&said, None, vec![])]).batches;
-    say(&mut net, link, &Frame { requests: vec![request], batches, ..greeting(group) });
+    let batches = batch(1, vec![wire(&said, None)]).batches;
+    say(&mut net, link, &Frame { requests: vec![request], batches, ..greeting(&[group]) });
     // HELLO and ANNOUNCE came before the message, and the message before the request for it.
     assert_eq!(net.bodies(0, group), ["said"]);
     let frames: Vec<Frame> = std::iter::from_fn(|| poll(&mut net, link)).collect();
@@ -128,7 +109,7 @@ fn an_offer_of_what_is_held_is_acknowledged_and_not_asked_for() {
     let item = |position, m: &Message| OfferItem { position: Some(position), id: m.id() };
     let items = vec![item(4, &early), item(9, &said)];
     // The message comes in the same frame as the offer of it, and is taken first.
-    let batches = batch(vec![wire(&said, None, vec![])]).batches;
+    let batches = batch(1, vec![wire(&said, None)]).batches;
     let offers = vec![Offer { group: GroupRef::Number(1), items, chain: 0 }];
     liar.say(&mut net, &Frame { offers, batches, ..Frame::default() }).unwrap();
     let frames = liar.hear(&mut net);
@@ -166,10 +147,9 @@ fn an_ack_leaves_after_the_commit() {
     let (mut net, group) = node();
     let liar = Liar::new(&mut net, &[group]);
     liar.hear(&mut net);
-    let mut bytes = Vec::new();
     let said = message(group, "said", &[]);
-    NativeCodec::new().encode(&batch(vec![wire(&said, Some(1), vec![])]), &mut bytes).unwrap();
-    net.engines[0].receive(liar.link, bytes.into(), net.now).unwrap();
+    let frame = encode(&batch(1, vec![wire(&said, Some(1))]));
+    net.engines[0].receive(liar.link, frame, net.now).unwrap();
     assert!(net.engines[0].store().is_dirty(), "not committed yet");
     let acks: Vec<Ack> = poll(&mut net, liar.link).unwrap().acks;
     assert_eq!(acks[0].held, [Span::one(1)]);
@@ -240,14 +220,14 @@ fn back_references_reach_over_the_last_messages_of_the_session() {
     let liar = Liar::new(&mut net, &[group]);
     let sent: Vec<Message> = (0..1_100).map(|n| message(group, &format!("message {n}"), &[])).collect();
     for (part, start) in sent.chunks(100).zip((1_u64..).step_by(100)) {
-        let messages = part.iter().zip(start..).map(|(m, at)| wire(m, Some(at), vec![])).collect();
-        liar.say(&mut net, &batch(messages)).unwrap();
+        let messages = part.iter().zip(start..).map(|(m, at)| wire(m, Some(at))).collect();
+        liar.say(&mut net, &batch(1, messages)).unwrap();
     }
     let refused = |net: &Net| net.engines[0].status().links[0].traffic.refused;
     let mut child = |position: u64, back: u64| {
         let before = (net.bodies(0, group).len(), refused(&net));
         let child = message(group, &format!("child of {back}"), &[]);
-        liar.say(&mut net, &batch(vec![wire(&child, Some(position), vec![DepRef::Position(back)])])).unwrap();
+        liar.say(&mut net, &batch(1, vec![after(&child, position, back)])).unwrap();
         (net.bodies(0, group).len() - before.0, refused(&net) - before.1)
     };
     // 1,100 crossed: the oldest of the last 1,024 is the 77th. Each child is one more.
@@ -263,13 +243,13 @@ fn back_references_on_lossy_links_reach_over_one_batch() {
     let (mut net, group) = node();
     let link = link_up(&mut net, LinkProfile::lossy(1_200));
     let (one, two) = (message(group, "one", &[]), message(group, "two", &[]));
-    say(&mut net, link, &Frame { number: Some(1), ..greeting(group) });
-    let both = vec![wire(&one, Some(1), vec![]), wire(&two, Some(2), vec![DepRef::Position(1)])];
-    say(&mut net, link, &Frame { number: Some(2), ..batch(both) });
+    say(&mut net, link, &Frame { number: Some(1), ..greeting(&[group]) });
+    let both = vec![wire(&one, Some(1)), after(&two, 2, 1)];
+    say(&mut net, link, &Frame { number: Some(2), ..batch(1, both) });
     assert_eq!(net.bodies(0, group), ["one", "two"]);
     let before = net.engines[0].status().links[0].traffic.refused;
-    let three = wire(&message(group, "three", &[]), Some(3), vec![DepRef::Position(2)]);
-    say(&mut net, link, &Frame { number: Some(3), ..batch(vec![three]) });
+    let three = after(&message(group, "three", &[]), 3, 2);
+    say(&mut net, link, &Frame { number: Some(3), ..batch(1, vec![three]) });
     assert_eq!(net.bodies(0, group).len(), 2);
     assert_eq!(net.engines[0].status().links[0].traffic.refused, before + 1);
 }
@@ -281,12 +261,12 @@ fn a_lossy_session_waits_for_what_it_must_know() {
     net.publish(0, group, "waits");
     let link = link_up(&mut net, LinkProfile::lossy(1_200));
     // Before HELLO nothing else is taken, and nothing ends.
-    let early = wire(&message(group, "early", &[]), Some(1), vec![]);
-    say(&mut net, link, &Frame { number: Some(7), ..batch(vec![early]) });
+    let early = wire(&message(group, "early", &[]), Some(1));
+    say(&mut net, link, &Frame { number: Some(7), ..batch(1, vec![early]) });
     assert_eq!(net.bodies(0, group), ["waits"]);
     let first = poll(&mut net, link).unwrap();
     assert_eq!((first.number, first.hello.is_some(), first.announces.len()), (Some(1), true, 1));
-    say(&mut net, link, &Frame { number: Some(8), ..greeting(group) });
+    say(&mut net, link, &Frame { number: Some(8), ..greeting(&[group]) });
     let answer = poll(&mut net, link).unwrap();
     assert_eq!(answer.frame_acks, [Span::one(8)]);
     assert!(answer.batches.is_empty(), "the announcement may not have arrived");

@@ -107,17 +107,7 @@ fn sound() -> MemoryStore {
     let (s, g) = (&mut store, GROUP);
     assert_eq!(put(s, g, MessageState::Delivered, 10, &[]), ROOT);
     assert_eq!(put(s, g, MessageState::Delivered, 5, &[ROOT]), TRUNK);
-    let wanted = MessageRow {
-        id: MessageId::from_bytes([0xee; 32]),
-        state: MessageState::Wanted,
-        timestamp_ms: 0,
-        eff_ms: 0,
-        height: 0,
-        position: 0,
-        chain: 0,
-        body_len: 0,
-        ..s.row(ROOT).unwrap().unwrap()
-    };
+    let wanted = MessageRow::wanted(MessageId::from_bytes([0xee; 32]), g);
     assert_eq!(s.insert(&wanted, &[], None).unwrap(), WANTED);
     assert_eq!(put(s, g, MessageState::Waiting, 20, &[TRUNK, WANTED]), WAITING);
     assert_eq!(put(s, g, MessageState::Unvalidated, 21, &[ROOT, WAITING, WANTED]), UNVALIDATED);

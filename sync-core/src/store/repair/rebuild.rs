@@ -10,7 +10,6 @@ use crate::order::{OrderKey, chain};
 use crate::store::{
     Content, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, Store, StoreError, StoredDep,
 };
-use crate::time::Time;
 use crate::verdict::InvalidReason;
 
 /// How many children are read at a time.
@@ -146,7 +145,7 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
             timestamp_ms: old.timestamp_ms,
             body_len: u32::try_from(message.body().len()).unwrap_or(u32::MAX),
             missing: u32::try_from(missing).unwrap_or(u32::MAX),
-            ..blank(old.id, old.group)
+            ..MessageRow::wanted(old.id, old.group)
         };
         // What a client said of it goes with its verdict.
         if placed {
@@ -200,7 +199,7 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
             arrived: old.arrived,
             timestamp_ms: old.timestamp_ms,
             body_len: old.body_len,
-            ..blank(old.id, old.group)
+            ..MessageRow::wanted(old.id, old.group)
         };
         match old.state {
             MessageState::Invalid => {
@@ -266,7 +265,7 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
         for (id, row) in deps {
             nums.push(match row {
                 Some(row) => row.num,
-                None => self.new.insert(&blank(*id, group), &[], None)?,
+                None => self.new.insert(&MessageRow::wanted(*id, group), &[], None)?,
             });
         }
         Ok(nums)
@@ -357,27 +356,5 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
         }
         new.commit()?;
         Ok(report)
-    }
-}
-
-/// A row of which only the id is known.
-fn blank(id: MessageId, group: GroupNum) -> MessageRow {
-    MessageRow {
-        num: MessageNum(0),
-        group,
-        id,
-        state: MessageState::Wanted,
-        timestamp_ms: 0,
-        eff_ms: 0,
-        height: 0,
-        position: 0,
-        chain: 0,
-        origin: None,
-        arrived: Time(0),
-        body_len: 0,
-        missing: 0,
-        reason: 0,
-        author: None,
-        expires_ms: None,
     }
 }
