@@ -79,6 +79,9 @@ pub(crate) enum Command {
         /// it, like 30s or 7d
         #[arg(long, value_name = "TIME", value_parser = duration)]
         expire_after: Option<Duration>,
+        /// How long to go on trying without a single message accepted, while the daemon or the store fails
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+        patience: Duration,
     },
     /// Shows the messages of a chat
     Read {

@@ -37,8 +37,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), CliError> {
             match command {
                 Command::Peer(command) => peer::run(&access, command, output).await,
                 Command::Group(command) => group::run(&access, command, output).await,
-                Command::Send { target, text, expire_after } => {
-                    send::send(&access, target, text, expire_after, output).await
+                Command::Send { target, text, expire_after, patience } => {
+                    let manner = send::Manner { expire_after, patience };
+                    send::send(&access, target, text, manner, output).await
                 }
                 Command::Read { target, follow, from, order } => {
                     let chat = read::Reading { target, from, order, follow };

@@ -12,8 +12,6 @@ pub(crate) const MAX_REPLY: usize = 64 << 20;
 pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// How long a command waits for a home that another process uses, or for a daemon that is about to start.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a command that sends from a pipe goes on without a single line accepted.
-pub(crate) const SEND_PATIENCE: Duration = Duration::from_secs(60);
 /// How long to pause between two attempts to reach the daemon or the store.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// How often a command that follows a chat looks again while no daemon runs.

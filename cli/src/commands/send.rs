@@ -15,7 +15,7 @@ use self::input::Input;
 use crate::access::{Access, Way};
 use crate::error::CliError;
 use crate::items::SentItem;
-use crate::limits::{RETRY_PAUSE, SEND_PATIENCE};
+use crate::limits::RETRY_PAUSE;
 use crate::output::Output;
 use crate::request::{Request, SendRequest};
 
@@ -31,14 +31,23 @@ struct DoneItem {
     id: Option<String>,
 }
 
+/// How messages are sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// When they are gone.
+    pub(super) expire_after: Option<Duration>,
+    /// How long to go on without a single line accepted.
+    pub(super) patience: Duration,
+}
+
 pub(super) async fn send(
     access: &Access,
     target: String,
     text: Vec<String>,
-    expire_after: Option<Duration>,
+    manner: Manner,
     output: Output,
 ) -> Result<(), CliError> {
-    let mut session = Session::new(access, target, expire_after)?;
+    let mut session = Session::new(access, target, manner)?;
     let id = if text == ["-"] {
         pipe(&mut session).await?;
         None
@@ -77,14 +86,14 @@ struct Session<'a> {
     name: String,
     group: Option<String>,
     accepted: u64,
-    expire_after: Option<Duration>,
+    manner: Manner,
 }
 
 impl<'a> Session<'a> {
-    fn new(access: &'a Access, target: String, expire_after: Option<Duration>) -> Result<Self, CliError> {
+    fn new(access: &'a Access, target: String, manner: Manner) -> Result<Self, CliError> {
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(CliError::Random)?;
-        Ok(Self { access, target, name: HEXLOWER.encode(&name), group: None, accepted: 0, expire_after })
+        Ok(Self { access, target, name: HEXLOWER.encode(&name), group: None, accepted: 0, manner })
     }
 
     /// Sends lines, however often it takes; gives the id of the last one if it is known.
@@ -97,6 +106,7 @@ impl<'a> Session<'a> {
             first_line,
             lines,
             expire_after_ms: self
+                .manner
                 .expire_after
                 .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         });
@@ -111,7 +121,7 @@ impl<'a> Session<'a> {
                     }
                     break sent;
                 }
-                Err(error) if error.may_pass() && begun.elapsed() < SEND_PATIENCE => {
+                Err(error) if error.may_pass() && begun.elapsed() < self.manner.patience => {
                     tracing::debug!(%error, "not accepted yet");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }

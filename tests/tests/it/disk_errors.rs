@@ -37,7 +37,6 @@ fn disturbed(home: &Path, inject: &str, args: &[&str]) -> Output {
 }
 
 #[test]
-#[ignore = "takes six minutes, as commands go on trying: cargo test -p hedgerow-tests --test it disk_errors -- --ignored"]
 fn a_disk_that_fails_a_write_or_a_sync_loses_nothing_that_was_accepted() {
     if !can_trace() {
         return;
@@ -60,8 +59,11 @@ fn a_disk_that_fails_a_write_or_a_sync_loses_nothing_that_was_accepted() {
         ] {
             let at = at + round;
             let text = format!("{calls} {error} at {at}");
-            let output =
-                disturbed(ada.home(), &format!("{calls}:error={error}:when={at}"), &["send", "Ben", &text]);
+            let output = disturbed(
+                ada.home(),
+                &format!("{calls}:error={error}:when={at}"),
+                &["send", "--patience", "1s", "Ben", &text],
+            );
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
             match output.status.code() {
                 Some(0) => accepted.push(text.clone()),
