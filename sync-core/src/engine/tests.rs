@@ -1,6 +1,7 @@
 //! Engines on a fake clock.
 
 mod asked_again;
+mod failing;
 mod faults;
 mod graph;
 mod links;
