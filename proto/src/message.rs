@@ -210,6 +210,18 @@ mod tests {
     }
 
     #[test]
+    fn what_went_in_comes_out() {
+        let dep = MessageId::from_bytes([1; 32]);
+        let message = Message::new(group(), 5, vec![dep], "x".into()).unwrap();
+        assert_eq!((message.group(), message.timestamp_ms()), (group(), 5));
+        assert_eq!((message.deps(), &message.body()[..]), (&[dep][..], &b"x"[..]));
+        assert_eq!(message.into_parts(), (vec![dep], Bytes::from("x")));
+        let group = GroupDescriptor::new("org.example.client", 3, vec![9, 8]).unwrap();
+        assert_eq!((group.client_id(), group.major_version()), ("org.example.client", 3));
+        assert_eq!(group.descriptor(), [9, 8]);
+    }
+
+    #[test]
     fn a_dependency_and_a_body_cannot_pass_for_each_other() {
         let dep = MessageId::from_bytes([1; 32]);
         let as_dep = Message::new(group(), 5, vec![dep], Bytes::new()).unwrap();

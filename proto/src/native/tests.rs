@@ -182,12 +182,14 @@ fn what_cannot_be_read_back_is_not_written() {
     assert!(refused(&batch(vec![at(Some(2), 0, vec![DepRef::Position(0)])])));
     assert!(refused(&batch(vec![at(Some(2), 0, vec![DepRef::Position(2)])])));
     assert!(refused(&batch(vec![at(Some(2), 0, vec![id, DepRef::Position(1)])])));
-    let offer = Offer {
-        group: GroupRef::Number(1),
-        items: vec![OfferItem { position: None, id: MessageId::from_bytes([1; 32]) }],
-        chain: 0,
+    let offer = |positions: &[Option<u64>]| {
+        let item = |&position| OfferItem { position, id: MessageId::from_bytes([1; 32]) };
+        let items = positions.iter().map(item).collect();
+        Frame { offers: vec![Offer { group: GroupRef::Number(1), items, chain: 0 }], ..Frame::default() }
     };
-    assert!(refused(&Frame { offers: vec![offer], ..Frame::default() }));
+    assert!(refused(&offer(&[None])));
+    assert!(refused(&offer(&[Some(5), Some(6), Some(6)])));
+    assert!(refused(&offer(&[Some(u64::MAX), Some(5)])));
     let ack =
         Ack { group: GroupRef::Unnamed, held: vec![], known: vec![], ids: vec![], duplicates: 0, chain: 0 };
     assert!(refused(&Frame { acks: vec![ack], ..Frame::default() }));
