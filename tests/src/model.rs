@@ -24,7 +24,7 @@ mod search;
 mod table;
 mod world;
 
-pub use report::{Breach, Report};
+pub use report::{Breach, Report, Stopped};
 pub use scenario::{Budgets, Post, Sabotage, Scenario, catalogue};
 pub use search::{Options, explore};
 

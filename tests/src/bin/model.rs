@@ -79,13 +79,14 @@ fn print(report: &Report, json: bool) {
         println!("{}", report.to_json());
         return;
     }
+    let ended = if report.complete { "complete" } else { "ended by a breach" };
     println!(
         "{:<16} {:>9} states {:>10} transitions depth {:>3} {} | {} node states, {} engine steps, {} frames, {} fair runs | {:.1} s",
         report.name,
         report.states,
         report.transitions,
         report.depth,
-        if report.complete { "complete" } else { "NOT COMPLETE" },
+        report.stopped.map_or(ended.to_owned(), |stopped| stopped.to_string()),
         report.nodes,
         report.engine_steps,
         report.frames,

@@ -11,6 +11,24 @@ pub struct Breach {
     pub path: Vec<String>,
 }
 
+/// Why a search ended before it had seen every state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// There were as many distinct states of the world as it may have.
+    States(u64),
+    /// There were as many distinct states of single nodes as it may have.
+    Nodes(u64),
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::States(limit) => write!(f, "stopped at the limit of {limit} states"),
+            Self::Nodes(limit) => write!(f, "stopped at the limit of {limit} node states"),
+        }
+    }
+}
+
 /// One explored scenario.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -28,6 +46,8 @@ pub struct Report {
     pub depth: u32,
     /// Whether there are no other states within the budgets.
     pub complete: bool,
+    /// The limit at which the search ended, if it is one that ended it.
+    pub stopped: Option<Stopped>,
     /// Distinct states of single nodes: engine, store, driver and application.
     pub nodes: u64,
     /// How often an engine was run from one of them to another.
@@ -58,6 +78,7 @@ impl Report {
             "transitions": self.transitions,
             "depth": self.depth,
             "complete": self.complete,
+            "stopped": self.stopped.map(|stopped| stopped.to_string()),
             "node_states": self.nodes,
             "engine_steps": self.engine_steps,
             "frames": self.frames,

@@ -10,7 +10,7 @@ use hedgerow_sync_core::testing::descriptor;
 use super::actions::{Action, apply, describe, possible};
 use super::fair::Fair;
 use super::node::{Message, Node, START, Setup};
-use super::report::{Breach, Report};
+use super::report::{Breach, Report, Stopped};
 use super::scenario::Scenario;
 use super::table::Table;
 use super::world::World;
@@ -41,6 +41,7 @@ struct Search {
     origins: Vec<Origin>,
     frontier: VecDeque<(u32, World)>,
     transitions: u64,
+    stopped: Option<Stopped>,
     /// Whether what happens now is a fair continuation.
     in_fair: bool,
 }
@@ -55,6 +56,7 @@ pub fn explore(scenario: &Scenario, options: Options, mut tick: impl FnMut(u64, 
         origins: Vec::new(),
         frontier: VecDeque::new(),
         transitions: 0,
+        stopped: None,
         in_fair: false,
     };
     let breach = search.run(options, &mut tick);
@@ -67,6 +69,7 @@ pub fn explore(scenario: &Scenario, options: Options, mut tick: impl FnMut(u64, 
         transitions: search.transitions,
         depth,
         complete: breach.is_none() && search.frontier.is_empty(),
+        stopped: search.stopped,
         nodes: search.table.nodes() as u64,
         engine_steps: search.table.steps() as u64,
         frames: search.table.frames.len() as u64,
@@ -117,8 +120,12 @@ impl Search {
         }
         let mut actions = Vec::new();
         while let Some((index, world)) = self.frontier.pop_front() {
-            let nodes = self.table.nodes() as u64;
-            if self.origins.len() as u64 >= options.max_states || nodes >= options.max_nodes {
+            if self.origins.len() as u64 >= options.max_states {
+                self.stopped = Some(Stopped::States(options.max_states));
+            } else if self.table.nodes() as u64 >= options.max_nodes {
+                self.stopped = Some(Stopped::Nodes(options.max_nodes));
+            }
+            if self.stopped.is_some() {
                 self.frontier.push_front((index, world));
                 return None;
             }

@@ -73,8 +73,15 @@ fn the_search_is_the_same_every_time() {
 
 #[test]
 fn a_search_that_was_stopped_says_so() {
-    let report = explore(&of("pair"), Options { max_states: 100, ..Options::default() }, |_, _| {});
-    assert!(!report.complete && report.breach.is_none());
+    let stopped = |max_states, max_nodes| {
+        let report = explore(&of("pair"), Options { max_states, max_nodes }, |_, _| {});
+        assert!(report.breach.is_none());
+        assert_eq!(report.complete, report.stopped.is_none());
+        report.stopped
+    };
+    assert_eq!(stopped(100, u64::MAX), Some(Stopped::States(100)));
+    assert_eq!(stopped(u64::MAX, 50), Some(Stopped::Nodes(50)));
+    assert_eq!(stopped(u64::MAX, u64::MAX), None);
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn a_wide_fan_is_delivered_when_its_parent_comes() {
 
 /// `cargo test --release -p hedgerow-tests --test adversaries -- --ignored deepest`
 #[test]
-#[ignore = "takes seconds in a release build only"]
+#[ignore = "takes minutes unless it is optimised: run it with --release and --ignored"]
 fn the_deepest_chain_needs_no_stack() {
     chain(1_000_000, true, true);
     chain(1_000_000, false, true);
@@ -126,7 +126,7 @@ fn the_deepest_chain_needs_no_stack() {
 
 /// `cargo test --release -p hedgerow-tests --test adversaries -- --ignored widest`
 #[test]
-#[ignore = "takes seconds in a release build only"]
+#[ignore = "takes minutes unless it is optimised: run it with --release and --ignored"]
 fn the_widest_fan_is_delivered_when_its_parent_comes() {
     fan(100_000);
 }

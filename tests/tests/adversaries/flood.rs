@@ -100,7 +100,7 @@ fn a_flood_of_orphans_turns_away_nothing_of_others() {
 
 /// With the limits that a node has. `cargo test --release -p hedgerow-tests --test adversaries -- --ignored million`
 #[test]
-#[ignore = "takes seconds in a release build only"]
+#[ignore = "takes minutes unless it is optimised: run it with --release and --ignored"]
 fn a_flood_of_a_million_orphans_turns_away_nothing_of_others() {
     flood(1_000_000, Config::default(), false);
 }
