@@ -8,6 +8,7 @@ mod links;
 mod loss;
 mod other_groups;
 mod overtaken;
+mod questions;
 mod retention;
 mod room;
 mod sessions;
