@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
+use crate::bramble::{self, BrambleCodec};
 use crate::frame::{DecodeError, EncodeError, Frame};
 use crate::ids::{GroupId, MessageId};
-use crate::message::{GroupDescriptor, Message};
+use crate::limits::NONCE_LEN;
+use crate::message::{GroupDescriptor, Message, MessageError};
+use crate::mvds::{self, MvdsCodec};
 use crate::native::NativeCodec;
 
 /// One wire that the engine can speak.
@@ -14,6 +17,16 @@ pub enum Dialect {
     /// Our own: protobuf frames, BLAKE3 ids, everything.
     #[default]
     Native,
+    /// MVDS, as Status ships it: protobuf payloads, SHA-256 ids.
+    Mvds {
+        /// Whether dependencies are written (field 6004); they are read in any case.
+        metadata: bool,
+    },
+    /// BSP version 0, as Briar ships it: binary records, BLAKE2b-256 ids.
+    Bramble {
+        /// For the side that made the stream: 16 random bytes, by which the peers tell their streams apart.
+        priority: Option<[u8; NONCE_LEN]>,
+    },
 }
 
 impl Dialect {
@@ -22,6 +35,8 @@ impl Dialect {
     pub fn codec(self) -> Box<dyn Codec> {
         match self {
             Self::Native => Box::new(NativeCodec::new()),
+            Self::Mvds { metadata } => Box::new(MvdsCodec::new(metadata)),
+            Self::Bramble { priority } => Box::new(BrambleCodec::new(priority)),
         }
     }
 
@@ -31,17 +46,23 @@ impl Dialect {
     pub fn id_scheme(self) -> IdScheme {
         match self {
             Self::Native => IdScheme::Native,
+            Self::Mvds { .. } => IdScheme::Mvds,
+            Self::Bramble { .. } => IdScheme::Bramble,
         }
     }
 }
 
 /// How groups and messages are named.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum IdScheme {
     /// BLAKE3 over every field.
     #[default]
     Native,
+    /// SHA-256 over group, timestamp in seconds and body. A group is whatever its 32 bytes say.
+    Mvds,
+    /// BLAKE2b-256 over group, timestamp in ms and body; of a group, over client, version and descriptor.
+    Bramble,
 }
 
 impl IdScheme {
@@ -50,15 +71,52 @@ impl IdScheme {
     pub fn message_id(self, message: &Message) -> MessageId {
         match self {
             Self::Native => message.id(),
+            Self::Mvds => {
+                let timestamp_s = message.timestamp_ms() / self.timestamp_unit_ms();
+                mvds::message_id(message.group(), timestamp_s, message.body())
+            }
+            Self::Bramble => bramble::message_id(message.group(), message.timestamp_ms(), message.body()),
         }
     }
 
-    /// The id of a group.
+    /// The id of a group; `None` if there is none for this descriptor ([`GroupDescriptor::of_id`] has one in a scheme
+    /// that names groups by 32 bytes of any kind).
     #[must_use]
-    pub fn group_id(self, descriptor: &GroupDescriptor) -> GroupId {
+    pub fn group_id(self, descriptor: &GroupDescriptor) -> Option<GroupId> {
         match self {
-            Self::Native => descriptor.id(),
+            Self::Native => Some(descriptor.id()),
+            Self::Mvds => GroupId::try_from(descriptor.descriptor()).ok(),
+            Self::Bramble => Some(bramble::group_id(descriptor)),
         }
+    }
+
+    /// Whether the id of a message covers its dependencies. If not, whoever passes a message on can give it others.
+    #[must_use]
+    pub const fn covers_deps(self) -> bool {
+        matches!(self, Self::Native)
+    }
+
+    /// The unit of timestamps in ms. A message whose timestamp is no multiple of it has no place on the wire.
+    #[must_use]
+    pub const fn timestamp_unit_ms(self) -> i64 {
+        match self {
+            Self::Native | Self::Bramble => 1,
+            Self::Mvds => 1000,
+        }
+    }
+
+    /// Whether a message is within what the scheme adds to the limits that hold for all messages.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn admit(self, message: &Message) -> Result<(), MessageError> {
+        if message.timestamp_ms() % self.timestamp_unit_ms() != 0 {
+            return Err(MessageError::TimestampUnit(message.timestamp_ms()));
+        }
+        if self == Self::Bramble && message.body().is_empty() {
+            return Err(MessageError::EmptyBody);
+        }
+        Ok(())
     }
 
     /// The number that stands for the scheme in stores; it never changes.
@@ -66,6 +124,8 @@ impl IdScheme {
     pub const fn code(self) -> u8 {
         match self {
             Self::Native => 1,
+            Self::Mvds => 2,
+            Self::Bramble => 3,
         }
     }
 
@@ -74,6 +134,8 @@ impl IdScheme {
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Native),
+            2 => Some(Self::Mvds),
+            3 => Some(Self::Bramble),
             _ => None,
         }
     }
@@ -94,6 +156,15 @@ pub struct Capabilities {
     pub deps: bool,
     /// Frames can be numbered and acknowledged, so that lossy links repair themselves.
     pub frame_numbers: bool,
+    /// The codec begins with records of its own, so that the first frame is due at once, be there anything to say or
+    /// not.
+    pub opening: bool,
+    /// How many unanswered offers peers take. Where there are sessions, HELLO may say less.
+    pub max_offers: usize,
+    /// What a MESSAGE record adds to its body and its dependencies, in bytes, at most.
+    pub message_overhead: usize,
+    /// What a dependency takes in a MESSAGE record, in bytes, at most.
+    pub dep_size: usize,
 }
 
 /// Frames to bytes and back, for one link. A codec may keep state (numbers, back-references) between calls.

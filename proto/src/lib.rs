@@ -4,7 +4,8 @@
 //! (ACK, MESSAGE, OFFER, REQUEST, UNAVAILABLE and the session's own HELLO and ANNOUNCE). How a frame looks as
 //! bytes is the matter of a [`Codec`]; which hash names a message, of an [`IdScheme`]; both together with what
 //! the wire can say at all ([`Capabilities`]) make a [`Dialect`]. The native dialect is protobuf; its `.proto`
-//! file is in this crate's folder `proto`, and `docs/protocol.md` in the repository is its specification.
+//! file is in this crate's folder `proto`, and `docs/protocol.md` in the repository is its specification. Two dialects
+//! are those of deployed messengers: [`mvds`] and [`bramble`] (`docs/interop.md`).
 //!
 //! ```
 //! use hedgerow_proto::{GroupDescriptor, Message};
@@ -15,11 +16,13 @@
 //! # Ok::<(), hedgerow_proto::MessageError>(())
 //! ```
 
+pub mod bramble;
 mod dialect;
 mod frame;
 mod ids;
 pub mod limits;
 mod message;
+pub mod mvds;
 mod native;
 mod spans;
 

@@ -24,3 +24,15 @@ pub const TAG_LEN: usize = 8;
 pub const MAJOR: u32 = 1;
 /// The minor version of the native wire.
 pub const MINOR: u32 = 0;
+/// MVDS: length of the public key that a peer is known by, in bytes.
+pub const MVDS_PEER_LEN: usize = 65;
+/// BSP: length of the header of a record, in bytes.
+pub const BSP_HEADER_LEN: usize = 4;
+/// BSP: longest record without its header, in bytes.
+pub const BSP_MAX_RECORD: usize = 48 * 1024;
+/// BSP: most ids in one record.
+pub const BSP_MAX_IDS: usize = BSP_MAX_RECORD / 32;
+/// BSP: most versions in a VERSIONS record.
+pub const BSP_MAX_VERSIONS: usize = 10;
+/// BSP: how many unanswered offers a deployed peer keeps; those beyond are dropped there without a word.
+pub const BSP_MAX_OFFERS: usize = 1000;

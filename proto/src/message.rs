@@ -30,6 +30,12 @@ pub enum MessageError {
     /// The descriptor of a group is longer than [`MAX_DESCRIPTOR`].
     #[error("a group descriptor has at most {MAX_DESCRIPTOR} bytes, this one has {0}")]
     DescriptorTooLong(usize),
+    /// The timestamp is no multiple of the unit that the group's id scheme has.
+    #[error("a timestamp of this group is a whole second, this one is {0} ms")]
+    TimestampUnit(i64),
+    /// The body is empty, which the group's id scheme does not allow.
+    #[error("a body of this group has at least 1 byte")]
+    EmptyBody,
 }
 
 /// An immutable message. Its fields are within the limits, always: it can only be made by [`Message::new`].
@@ -168,6 +174,13 @@ impl GroupDescriptor {
     #[must_use]
     pub fn descriptor(&self) -> &[u8] {
         &self.descriptor
+    }
+
+    /// A descriptor that says nothing but the 32 bytes that are the group's id, for
+    /// [`IdScheme::Mvds`](crate::IdScheme::Mvds).
+    #[must_use]
+    pub fn of_id(group: GroupId) -> Self {
+        Self { client_id: "mvds".to_owned(), major_version: 0, descriptor: group.as_bytes().to_vec() }
     }
 
     /// The native group id: BLAKE3 in key derivation mode over

@@ -38,6 +38,10 @@ impl Codec for NativeCodec {
             ephemeral: true,
             deps: true,
             frame_numbers: true,
+            opening: false,
+            max_offers: usize::MAX,
+            message_overhead: crate::limits::MESSAGE_OVERHEAD,
+            dep_size: 33,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, and whose fault it is.
 
-use hedgerow_proto::{DecodeError, GroupId, MessageError, MessageId, PeerId};
+use hedgerow_proto::{DecodeError, GroupId, IdScheme, MessageError, MessageId, PeerId};
 
 use crate::engine::LinkId;
 use crate::store::StoreError;
@@ -19,6 +19,12 @@ pub enum EngineError {
     /// No such group here. Nothing was changed.
     #[error("group {0} is not known here")]
     UnknownGroup(GroupId),
+    /// The descriptor names no group in the id scheme. Nothing was changed.
+    #[error("this descriptor names no group in the scheme {0:?}")]
+    NoGroupId(IdScheme),
+    /// There is a group of another id scheme with this id, and a group has one scheme for life. Nothing was changed.
+    #[error("group {0} is known here under another id scheme")]
+    OtherScheme(GroupId),
     /// No such link. Nothing was changed.
     #[error("link {0:?} is not up")]
     UnknownLink(LinkId),

@@ -1,7 +1,7 @@
 //! What the engine tells its driver, and what can be asked of it.
 
 use bytes::Bytes;
-use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId, Span, Visibility};
+use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, Message, MessageId, PeerId, Span, Visibility};
 
 use crate::engine::LinkId;
 use crate::order::OrderKey;
@@ -124,6 +124,8 @@ pub enum Event {
 pub struct GroupInfo {
     /// Its id.
     pub id: GroupId,
+    /// How it and its messages are named.
+    pub scheme: IdScheme,
     /// What it is.
     pub descriptor: GroupDescriptor,
     /// Whether a client here judges its messages.

@@ -14,16 +14,34 @@ use crate::store::{GroupNum, GroupRow, MessageNum, MessageState, PeerNum, PeerRo
 use crate::time::Time;
 
 impl<S: Store> Engine<S> {
-    /// Adds a group, or finds it: nothing changes if it is there, but `judged`. With `judged`, a client here is
-    /// asked about every message ([`Event::Validate`]); without, every message is taken as valid, so that a
+    /// Adds a group of ours, or finds it: nothing changes if it is there, but `judged`. With `judged`, a client here
+    /// is asked about every message ([`Event::Validate`]); without, every message is taken as valid, so that a
     /// node without the client stores and forwards all the same.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or a group of another scheme has this id.
     pub fn add_group(&mut self, descriptor: &GroupDescriptor, judged: bool) -> Result<GroupId, EngineError> {
+        self.add_group_of(IdScheme::Native, descriptor, judged)
+    }
+
+    /// Adds or finds a group that is named, with its messages, by a scheme of another dialect. A group has one scheme
+    /// for life, and only links of dialects with that scheme carry it.
+    ///
+    /// # Errors
+    /// When the descriptor names no group in the scheme ([`GroupDescriptor::of_id`] is for
+    /// [`IdScheme::Mvds`]), a group of another scheme has this id, or the store fails.
+    pub fn add_group_of(
+        &mut self,
+        scheme: IdScheme,
+        descriptor: &GroupDescriptor,
+        judged: bool,
+    ) -> Result<GroupId, EngineError> {
         self.usable()?;
-        let scheme = IdScheme::Native;
-        let id = scheme.group_id(descriptor);
+        let id = scheme.group_id(descriptor).ok_or(EngineError::NoGroupId(scheme))?;
+        let known = self.group_nums.get(&id).and_then(|num| self.groups.get(num));
+        if known.is_some_and(|group| group.scheme != scheme) {
+            return Err(EngineError::OtherScheme(id));
+        }
         if let Some(group) = self.group_nums.get(&id).and_then(|num| self.groups.get_mut(num)) {
             if group.judged != judged {
                 group.judged = judged;
@@ -251,7 +269,7 @@ impl<S: Store> Engine<S> {
         let descriptor =
             GroupDescriptor::new(row.client_id.clone(), row.major_version, row.descriptor.clone())
                 .map_err(|e| damaged(&e.to_string()))?;
-        if scheme.group_id(&descriptor) != row.id {
+        if scheme.group_id(&descriptor) != Some(row.id) {
             return Err(damaged("its descriptor is not what its id names").into());
         }
         let heads = self.store.heads(row.num)?.into_iter().collect();
@@ -325,7 +343,8 @@ impl<S: Store> Engine<S> {
 }
 
 fn info_of(group: &Group) -> GroupInfo {
-    GroupInfo { id: group.id, descriptor: group.descriptor.clone(), judged: group.judged, head: group.head }
+    let (id, scheme, descriptor) = (group.id, group.scheme, group.descriptor.clone());
+    GroupInfo { id, scheme, descriptor, judged: group.judged, head: group.head }
 }
 
 pub(super) fn row_of(group: &Group) -> GroupRow {

@@ -9,8 +9,8 @@ use crate::order::chain;
 use crate::store::{Content, GroupNum, MessageRow, Store, StoreError};
 
 impl<S: Store> Engine<S> {
-    /// Dependencies and body of a message. With a body, the id is computed again: it covers group, timestamp,
-    /// dependencies and body, so that nothing of these can have changed.
+    /// Dependencies and body of a message. With a body, the id is computed again: it covers group, timestamp
+    /// and body, and dependencies where the scheme has them in the id, so that nothing of these can have changed.
     pub(super) fn sound_content(&self, row: &MessageRow) -> Result<Option<Content>, EngineError> {
         let content = self.store.content(row.num)?;
         if !row.state.has_body() {
@@ -20,6 +20,7 @@ impl<S: Store> Engine<S> {
         let named = content.as_ref().and_then(|content| {
             let deps = content.deps.iter().map(|dep| dep.id).collect();
             let message = Message::new(group.id, row.timestamp_ms, deps, content.body.clone()?).ok()?;
+            group.scheme.admit(&message).ok()?;
             Some(group.scheme.message_id(&message))
         });
         if named == Some(row.id) {

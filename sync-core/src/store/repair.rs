@@ -156,7 +156,7 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
                 self.report.leave(what, None, "its descriptor breaks the rules");
                 continue;
             };
-            if scheme.group_id(&descriptor) != old.id {
+            if scheme.group_id(&descriptor) != Some(old.id) {
                 self.report.leave(what, None, "its descriptor is not what its id names");
                 continue;
             }

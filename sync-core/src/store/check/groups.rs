@@ -26,8 +26,13 @@ impl<S: Store> Checker<'_, S> {
                 (_, Err(error)) => self.problem(subject, Invariant::GroupId, error.to_string()),
                 (Some(scheme), Ok(descriptor)) => {
                     let id = scheme.group_id(&descriptor);
-                    if id != group.id {
-                        self.problem(subject, Invariant::GroupId, format!("is {}, should be {id}", group.id));
+                    if id != Some(group.id) {
+                        let should = id.map_or("no group".to_owned(), |id| id.to_string());
+                        self.problem(
+                            subject,
+                            Invariant::GroupId,
+                            format!("is {}, should be {should}", group.id),
+                        );
                     }
                 }
             }

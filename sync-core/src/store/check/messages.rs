@@ -87,6 +87,9 @@ impl<S: Store> Checker<'_, S> {
         match Message::new(group.id, row.timestamp_ms, deps, body.clone()) {
             Err(error) => self.problem(Subject::Message(row.num), Invariant::MessageId, error.to_string()),
             Ok(message) => {
+                if let Err(error) = scheme.admit(&message) {
+                    self.problem(Subject::Message(row.num), Invariant::MessageId, error.to_string());
+                }
                 let id = scheme.message_id(&message);
                 if id != row.id {
                     let detail = format!("is {}, should be {id}", row.id);

@@ -66,7 +66,11 @@ impl<O: Salvage, N: Store> Repairer<'_, O, N> {
             Ok(Some(Content { deps, body: Some(body) })) => {
                 let ids = deps.iter().map(|dep| dep.id).collect();
                 match Message::new(id, row.timestamp_ms, ids, body) {
-                    Ok(message) if scheme.message_id(&message) == row.id => self.held(row, &message, placed),
+                    Ok(message)
+                        if scheme.admit(&message).is_ok() && scheme.message_id(&message) == row.id =>
+                    {
+                        self.held(row, &message, placed)
+                    }
                     _ => {
                         self.report.leave_message(row, "its content is not what its id names");
                         Ok(())
