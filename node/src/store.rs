@@ -45,6 +45,7 @@ impl Store for AnyStore {
         fn insert(row: &MessageRow, deps: &[MessageNum], body: Option<&Bytes>) -> MessageNum;
         fn fill(row: &MessageRow, deps: &[MessageNum], body: &Bytes) -> ();
         fn update(row: &MessageRow) -> ();
+        fn set_deps(num: MessageNum, deps: &[MessageNum]) -> ();
         fn remove(num: MessageNum) -> ();
         fn add_edge(parent: MessageNum, child: MessageNum) -> ();
         fn remove_edge(parent: MessageNum, child: MessageNum) -> ();

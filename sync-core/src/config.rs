@@ -30,7 +30,7 @@ pub struct Config {
     /// away for what others have sent; what is over the shares takes from the limits themselves. So a group holds at
     /// most twice these limits.
     pub peer_shares: u64,
-    /// How many unanswered offers we take from a peer, and at most make to one.
+    /// How many unanswered offers we take from a peer, and at most make to one that says how many it takes.
     pub max_offers: u32,
     /// How many messages we ask of one peer at a time.
     pub max_requests: usize,
@@ -56,6 +56,9 @@ pub struct Config {
     pub undelivered_report_ms: u64,
     /// Longest wait between two probes on a lossy link, in ms.
     pub max_probe_ms: u64,
+    /// Longest wait before something is sent again that was not answered, in ms, on links that lose frames where the
+    /// wire cannot number these.
+    pub max_resend_ms: u64,
     /// How many ephemeral messages wait for one link; the oldest go first.
     pub max_ephemerals: usize,
     /// What all messages with a body may count for, in bytes: their bodies, and
@@ -102,6 +105,7 @@ impl Default for Config {
             missing_report_ms: 60_000,
             undelivered_report_ms: 7 * 24 * 3600 * 1000,
             max_probe_ms: 2_000,
+            max_resend_ms: 60_000,
             max_ephemerals: 64,
             max_store_bytes: u64::MAX,
             max_group_bytes: u64::MAX,
@@ -137,6 +141,25 @@ impl LinkProfile {
             max_frame: limits::DEFAULT_MAX_FRAME,
             push: PushPolicy::Adaptive,
             round_trip_ms: 100,
+        }
+    }
+
+    /// A carrier for MVDS. `metadata`: whether dependencies are written. With [`PushPolicy::Always`] it is what its
+    /// specification calls batch mode, with [`PushPolicy::OfferFirst`] interactive mode.
+    #[must_use]
+    pub const fn mvds(metadata: bool, push: PushPolicy) -> Self {
+        Self { dialect: Dialect::Mvds { metadata }, push, max_frame: limits::MAX_FRAME, ..Self::reliable() }
+    }
+
+    /// A plain byte stream for BSP, offering first as its deployed peers do. `priority`: 16 random bytes on the side
+    /// that made the stream, none on the other.
+    #[must_use]
+    pub const fn bramble(priority: Option<[u8; limits::NONCE_LEN]>) -> Self {
+        Self {
+            dialect: Dialect::Bramble { priority },
+            push: PushPolicy::OfferFirst,
+            max_frame: limits::DEFAULT_MAX_FRAME,
+            ..Self::reliable()
         }
     }
 

@@ -8,16 +8,20 @@ mod facts;
 mod fingerprint;
 mod gate;
 mod groups;
+mod idqueue;
 mod lossy;
+mod parents;
 mod quota;
 mod read;
 mod receive;
+mod resend;
 mod retention;
 mod session;
 mod sound;
 mod state;
 mod transmit;
 mod turned;
+mod unnamed;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -148,7 +152,7 @@ type Taken = Result<Result<(), Rule>, EngineError>;
 /// What is to be done at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// A lossy link's own timer.
+    /// The timer of a link that loses frames.
     Link(LinkId),
     /// A message that is awaited: ask the next peer, or report it.
     Want(MessageId),

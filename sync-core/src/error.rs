@@ -19,6 +19,9 @@ pub enum EngineError {
     /// No such group here. Nothing was changed.
     #[error("group {0} is not known here")]
     UnknownGroup(GroupId),
+    /// Dependencies were given beside a message whose id covers its own. Nothing was changed.
+    #[error("the id of message {0} covers its dependencies: no others can be given")]
+    CoveredDeps(MessageId),
     /// The descriptor names no group in the id scheme. Nothing was changed.
     #[error("this descriptor names no group in the scheme {0:?}")]
     NoGroupId(IdScheme),

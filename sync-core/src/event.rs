@@ -77,7 +77,7 @@ pub enum Event {
         /// What it says.
         body: Bytes,
     },
-    /// The session on a link is open: both sides said HELLO.
+    /// The session on a link is open: both sides said HELLO, or the wire does not know it.
     LinkReady {
         /// The link.
         link: LinkId,
@@ -272,11 +272,11 @@ pub struct LinkStatus {
     pub peer: PeerId,
     /// Whether the carrier is reliable.
     pub reliable: bool,
-    /// Whether both sides said HELLO.
+    /// Whether both sides said HELLO; on wires without it, always.
     pub ready: bool,
     /// What crossed it.
     pub traffic: Traffic,
-    /// Measured round trip in ms; lossy links only.
+    /// Measured round trip in ms; links that lose frames only.
     pub round_trip_ms: Option<u64>,
 }
 
@@ -307,6 +307,8 @@ pub struct Traffic {
     pub acks_out: u64,
     /// Records ignored or refused because they broke a rule that does not end the link.
     pub refused: u64,
+    /// Messages that came again with other dependencies, where their ids do not cover these. The first ones stay.
+    pub changed_deps: u64,
 }
 
 impl Traffic {
@@ -323,5 +325,6 @@ impl Traffic {
         self.requests_out += other.requests_out;
         self.acks_out += other.acks_out;
         self.refused += other.refused;
+        self.changed_deps += other.changed_deps;
     }
 }

@@ -431,6 +431,13 @@ pub trait Store {
     /// When the backend fails or there is no such row.
     fn update(&mut self, row: &MessageRow) -> Result<(), StoreError>;
 
+    /// Gives a message in [`MessageState::Unvalidated`] other dependencies, in ascending order of id. Its edges stay as
+    /// they are.
+    ///
+    /// # Errors
+    /// When the backend fails, there is no such row or dependency, or the message is in another state.
+    fn set_deps(&mut self, num: MessageNum, deps: &[MessageNum]) -> Result<(), StoreError>;
+
     /// Removes a message; not one that others depend on.
     ///
     /// # Errors

@@ -236,6 +236,21 @@ impl SqliteStore {
         Ok(())
     }
 
+    pub(crate) fn set_message_deps(
+        &mut self,
+        num: MessageNum,
+        deps: &[MessageNum],
+    ) -> Result<(), StoreError> {
+        let row = self.message(num)?.ok_or_else(|| absent("message", num.0))?;
+        if row.state != MessageState::Unvalidated {
+            return Err(corrupt(format!("message {} is {:?}, not unvalidated", row.id, row.state)));
+        }
+        deps.iter().try_for_each(|&dep| self.admit_message(dep))?;
+        let number = signed(num.0, "message number")?;
+        self.execute("UPDATE message SET deps = ?2 WHERE num = ?1", params![number, deps::encode(num, deps)])
+            .map(drop)
+    }
+
     pub(crate) fn remove_message(&mut self, num: MessageNum) -> Result<(), StoreError> {
         let row = self.message(num)?.ok_or_else(|| absent("message", num.0))?;
         if !self.child_list(num, MessageNum(0), 1)?.is_empty() {

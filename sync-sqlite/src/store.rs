@@ -211,6 +211,10 @@ impl Store for SqliteStore {
         self.write(|store| store.update_message(row))
     }
 
+    fn set_deps(&mut self, num: MessageNum, deps: &[MessageNum]) -> Result<(), StoreError> {
+        self.write(|store| store.set_message_deps(num, deps))
+    }
+
     fn remove(&mut self, num: MessageNum) -> Result<(), StoreError> {
         self.write(|store| store.remove_message(num))
     }

@@ -81,7 +81,7 @@ impl<S: Store> Engine<S> {
                     asked: session.asked.len() + session.asked_ids.len() as u64,
                     offered: session.offered.len() as u64,
                     to_request: session.to_request.len() as u64,
-                    turned_away: session.turned_away.len(),
+                    turned_away: session.turned_away.len() + session.turned_ids.len() as u64,
                     called_back: session.called_back.len(),
                     acks_owed: session.acks.len() + session.ack_ids.len() as u64,
                 });
@@ -151,6 +151,7 @@ impl<S: Store> Engine<S> {
             ("spans that it asked for in vain", session.unavailable.span_count(), MAX_ASKED_SPANS),
             ("ids that it asked for", session.asked_ids.len() + session.unavailable_ids.len(), MAX_ASKED_IDS),
             ("spans turned away", session.turned_away.span_count(), 2 * MAX_TURNED_AWAY),
+            ("ids turned away", session.turned_ids.len(), MAX_TURNED_AWAY),
         ];
         for (what, found, most) in at_most {
             expect_at_most(wrong, &who, what, found as u64, most as u64);
@@ -199,6 +200,7 @@ impl<S: Store> Engine<S> {
                 REF_WINDOW,
             ),
             ("ephemeral messages", link.ephemerals.len(), self.config.max_ephemerals),
+            ("ids that it asked for in vain", link.unavailable_ids.len(), MAX_ASKED_IDS),
         ] {
             expect_at_most(wrong, format_args!("{id:?}"), what, found as u64, most as u64);
         }

@@ -50,6 +50,7 @@ impl<S: Store> Engine<S> {
         if matches!(input, Input::Message | Input::Offer)
             && named.ours() > 0
             && let Some(pair) = self.pair_mut(peer, group)
+            && !pair.session.by_id
         {
             // The peer does not know our position of what it sent or offered.
             pair.session.known.insert(named.ours());
@@ -110,7 +111,7 @@ impl<S: Store> Engine<S> {
                     }
                     None => {
                         let ids = &mut pair.session.ack_ids;
-                        if ids.len() < MAX_OWED && !ids.contains(&named.id) {
+                        if ids.len() < MAX_OWED {
                             ids.push_back(named.id);
                         }
                     }
@@ -131,7 +132,7 @@ impl<S: Store> Engine<S> {
             }
             if before.requested_by_peer && !after.requested_by_peer {
                 session.asked.remove(ours);
-                session.asked_ids.retain(|id| *id != named.id);
+                session.asked_ids.remove(&named.id);
             }
         }
         if let Some(sent) = released {

@@ -65,6 +65,10 @@ impl<S: Store> Engine<S> {
                 profile: _,
                 codec,
                 caps: _,
+                scheme: _,
+                opening_due,
+                carried,
+                unavailable_ids,
                 nonce,
                 hello_due,
                 hello_arrived,
@@ -88,6 +92,7 @@ impl<S: Store> Engine<S> {
                 in_flight_bytes,
                 open_offers,
                 lossy,
+                resend,
                 queued,
                 traffic: _,
             } = link;
@@ -95,7 +100,8 @@ impl<S: Store> Engine<S> {
             let names = (ours, next_number, announce_due, farewells, theirs, stances, tags, announced);
             let due =
                 (ready, large_told, refs, acked, ephemerals, in_flight_bytes, open_offers, lossy, queued);
-            let _infallible = write!(text, "{session:?}{names:?}{due:?}");
+            let unnamed = (opening_due, carried, unavailable_ids, resend);
+            let _infallible = write!(text, "{session:?}{names:?}{due:?}{unnamed:?}");
         }
         hash_relative(&text, *now, hasher);
         fingerprint_rows(store, hasher)

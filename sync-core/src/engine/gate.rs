@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use hedgerow_proto::{Message, MessageId};
+use hedgerow_proto::{Message, MessageId, Visibility};
 
 use super::facts::Named;
 use super::quota::Load;
@@ -28,14 +28,21 @@ pub(super) enum Kept {
 
 /// What the dependencies of a message come to.
 #[derive(Default)]
-struct Deps {
+pub(super) struct Deps {
     entries: Vec<Dep>,
     /// `eff` and `height` of those delivered.
     keys: Vec<(i64, u64)>,
     missing: u32,
-    invalid: Option<InvalidReason>,
+    pub(super) invalid: Option<InvalidReason>,
     /// One of them was taken as delivered in another group at a peer's word, which proves nothing.
     doubtful: bool,
+}
+
+impl Deps {
+    /// Whether one of them was taken as delivered in another group at a peer's word.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
 }
 
 struct Dep {
@@ -218,7 +225,7 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    fn look_up_deps(&self, group: GroupNum, ids: &[MessageId]) -> Result<Deps, EngineError> {
+    pub(super) fn look_up_deps(&self, group: GroupNum, ids: &[MessageId]) -> Result<Deps, EngineError> {
         let mut deps = Deps::default();
         for &id in ids {
             let row = self.store.find(&id)?;
@@ -312,7 +319,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// A message was judged valid, by a client that knows more of it.
-    fn admit_with(&mut self, mut row: MessageRow, facts: MessageFacts) -> Result<(), EngineError> {
+    pub(super) fn admit_with(&mut self, mut row: MessageRow, facts: MessageFacts) -> Result<(), EngineError> {
         row.author = facts.author.map(|key| self.author_num(row.group, &key)).transpose()?;
         row.expires_ms = facts.expires_ms;
         self.note_expiry(row.expires_ms);
@@ -472,7 +479,9 @@ impl<S: Store> Engine<S> {
             if let Some(pair) = self.pair_mut(peer, row.group) {
                 pair.has.insert(row.position);
                 pair.has_grew = true;
-                pair.session.known.insert(row.position);
+                if !pair.session.by_id {
+                    pair.session.known.insert(row.position);
+                }
             }
             self.changed_pairs.insert((peer, row.group));
             self.grown_pairs.insert((peer, row.group));
@@ -496,15 +505,41 @@ impl<S: Store> Engine<S> {
             row.missing = 0;
             self.recount(&before, &row);
             self.change_state(&mut row, MessageState::Invalid)?;
-            for dep in unawaited {
-                self.store.remove(dep.num)?;
-                if let Some(group) = self.groups.get_mut(&dep.group) {
-                    group.counts.leave(MessageState::Wanted, 0);
-                    group.quota.unwant(dep.num);
-                }
-            }
+            self.remove_unawaited(unawaited)?;
             self.report_buried(&row, reason);
             self.bury_children(num, &mut queue)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is not held and nobody waits for any more.
+    pub(super) fn remove_unawaited(&mut self, rows: Vec<MessageRow>) -> Result<(), EngineError> {
+        for dep in rows {
+            self.store.remove(dep.num)?;
+            if let Some(group) = self.groups.get_mut(&dep.group) {
+                group.counts.leave(MessageState::Wanted, 0);
+                group.quota.unwant(dep.num);
+            }
+        }
+        Ok(())
+    }
+
+    /// A held message without dependencies gets some.
+    pub(super) fn wait_for(&mut self, row: &mut MessageRow, deps: &Deps) -> Result<(), EngineError> {
+        // What is held came from somebody, unless that peer is forgotten since.
+        let origin = row.origin.unwrap_or(PeerNum(0));
+        let nums = self.place_deps(origin, row.group, deps)?;
+        let before = *row;
+        row.missing = deps.missing;
+        self.dirty = true;
+        self.store.set_deps(row.num, &nums)?;
+        self.store.update(row)?;
+        self.recount(&before, row);
+        for (dep, &num) in deps.entries.iter().zip(&nums).filter(|(dep, _)| !dep.delivered) {
+            self.store.add_edge(num, row.num)?;
+            if dep.wanted {
+                self.await_dependency(dep.id, row.group, origin);
+            }
         }
         Ok(())
     }
@@ -527,7 +562,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// `child` waits no longer: its edges go. Returns what was awaited for its sake only.
-    fn drop_edges_of(&mut self, child: MessageNum) -> Result<Vec<MessageRow>, EngineError> {
+    pub(super) fn drop_edges_of(&mut self, child: MessageNum) -> Result<Vec<MessageRow>, EngineError> {
         let mut unawaited = Vec::new();
         let Some(content) = self.store.content(child)? else { return Ok(unawaited) };
         for dep in content.deps.iter().filter(|dep| dep.position == 0) {
@@ -598,11 +633,19 @@ impl<S: Store> Engine<S> {
     }
 
     /// Looks again at what peers offered, now that it has come: each gets an ACK, and its offer ends.
-    pub(super) fn close_offers(&mut self, group: GroupNum, row: MessageRow, sources: Vec<(PeerNum, u64)>) {
-        for (peer, theirs) in sources {
-            let named = Named { id: row.id, theirs: Some(theirs), row: Some(row) };
-            self.apply(peer, group, &named, Input::Offer);
-            self.close_offer(peer, group, theirs);
+    pub(super) fn close_offers(
+        &mut self,
+        group: GroupNum,
+        row: MessageRow,
+        sources: Vec<(PeerNum, GroupNum, u64)>,
+    ) {
+        for (peer, noted, theirs) in sources {
+            let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+            if let Some(pair) = pair.filter(|pair| pair.visibility != Visibility::Invisible) {
+                let theirs = (!pair.session.by_id).then_some(theirs);
+                self.apply(peer, group, &Named { id: row.id, theirs, row: Some(row) }, Input::Offer);
+            }
+            self.close_offer(peer, noted, theirs);
         }
     }
 }

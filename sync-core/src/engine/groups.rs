@@ -99,6 +99,7 @@ impl<S: Store> Engine<S> {
         }
         for link in self.links.values_mut() {
             link.ours.remove(&num);
+            link.carried.remove(&num);
             link.refs.remove(&num);
             link.acked.remove(&num);
             link.tags.retain(|_, tagged| *tagged != num);

@@ -96,7 +96,7 @@ const EAGER_PROBES: u32 = 200;
 const MAX_ROUND_TRIP_MS: u64 = 60_000;
 
 #[derive(Debug, Clone)]
-struct RoundTrip {
+pub(super) struct RoundTrip {
     smoothed: u64,
     variation: u64,
     measured: bool,
@@ -113,7 +113,7 @@ impl Lossy {
             newest_at: Time(0),
             ack_due: false,
             pings_due: 0,
-            rtt: RoundTrip { smoothed: round_trip_ms.max(1), variation: round_trip_ms / 2, measured: false },
+            rtt: RoundTrip::new(round_trip_ms),
             probes: 0,
             probe_at: None,
             max_probe_ms,
@@ -123,7 +123,7 @@ impl Lossy {
 
     /// The measured round trip in ms.
     pub(super) fn round_trip_ms(&self) -> Option<u64> {
-        self.rtt.measured.then_some(self.rtt.smoothed)
+        self.rtt.measured_ms()
     }
 
     /// How long to wait, in ms, before something that is missing is asked for: it may only be late.
@@ -295,8 +295,17 @@ impl Lossy {
 }
 
 impl RoundTrip {
+    /// Before anything is measured: a guess.
+    pub(super) fn new(guess_ms: u64) -> Self {
+        Self { smoothed: guess_ms.max(1), variation: guess_ms / 2, measured: false }
+    }
+
+    pub(super) fn measured_ms(&self) -> Option<u64> {
+        self.measured.then_some(self.smoothed)
+    }
+
     /// RFC 6298, section 2.
-    fn sample(&mut self, ms: u64) {
+    pub(super) fn sample(&mut self, ms: u64) {
         let ms = ms.min(MAX_ROUND_TRIP_MS);
         if self.measured {
             let error = self.smoothed.abs_diff(ms);
@@ -309,7 +318,7 @@ impl RoundTrip {
         }
     }
 
-    fn timeout(&self) -> u64 {
+    pub(super) fn timeout(&self) -> u64 {
         (self.smoothed + (4 * self.variation).max(10)).max(10)
     }
 

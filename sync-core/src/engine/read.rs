@@ -14,7 +14,8 @@ use crate::verdict::MessageFacts;
 
 impl<S: Store> Engine<S> {
     /// Publishes a message of our own in a group; it is delivered at birth. It is durable once
-    /// [`commit`](Self::commit), or any poll, returned.
+    /// [`commit`](Self::commit), or any poll, returned. Where the group's id scheme knows seconds only, the timestamp is
+    /// that of the second.
     ///
     /// # Errors
     /// When a limit is broken, a dependency is not delivered here, the very same message exists, or the store
@@ -38,10 +39,12 @@ impl<S: Store> Engine<S> {
         self.now = now;
         let num = self.group_num(group)?;
         let Draft { timestamp_ms, mut deps, body } = draft;
+        let scheme = self.groups.get(&num).map(|g| g.scheme).unwrap_or_default();
+        let timestamp_ms = timestamp_ms - timestamp_ms.rem_euclid(scheme.timestamp_unit_ms());
         deps.sort_unstable();
         deps.dedup();
         let message = Message::new(group, timestamp_ms, deps, body)?;
-        let scheme = self.groups.get(&num).map(|g| g.scheme).unwrap_or_default();
+        scheme.admit(&message)?;
         let id = scheme.message_id(&message);
         let result = self.keep_own(num, id, &message, facts);
         self.guard(result)?;
@@ -273,7 +276,11 @@ impl<S: Store> Engine<S> {
                 reliable: link.profile.reliable,
                 ready: link.is_ready(),
                 traffic: link.traffic,
-                round_trip_ms: link.lossy.as_ref().and_then(|lossy| lossy.round_trip_ms()),
+                round_trip_ms: match (&link.lossy, &link.resend) {
+                    (Some(lossy), _) => lossy.round_trip_ms(),
+                    (_, Some(resend)) => resend.round_trip_ms(),
+                    (None, None) => None,
+                },
             })
         });
         let links = links.collect();

@@ -58,8 +58,7 @@ impl<S: Store> Engine<S> {
             Ok(frame) => frame,
             Err(error) => return Ok(Err(error.into())),
         };
-        let ready = link.is_ready() || !link.caps.sessions;
-        if !ready && frame.hello.is_none() {
+        if !link.is_ready() && frame.hello.is_none() {
             // On a lossy link the HELLO may come later; what came before it is sent again.
             return Ok(if link.lossy.is_some() { Ok(()) } else { Err(Rule::NoHello) });
         }
@@ -104,6 +103,10 @@ impl<S: Store> Engine<S> {
             self.take_batch(id, batch)?;
         }
         for request in frame.requests {
+            if request.group == GroupRef::Unnamed {
+                self.take_requests_by_id(id, request.ids)?;
+                continue;
+            }
             self.take_request(id, &request)?;
         }
         for offer in frame.offers {
@@ -120,7 +123,9 @@ impl<S: Store> Engine<S> {
         let link = self.links.get(&id)?;
         let num = match group {
             GroupRef::Number(number) => link.theirs.get(&number).copied().flatten(),
-            GroupRef::Id(group) => self.group_nums.get(&group).copied(),
+            GroupRef::Id(group) => {
+                self.group_nums.get(&group).copied().filter(|num| link.carried.contains_key(num))
+            }
             GroupRef::Unnamed => None,
         };
         let peer = link.peer;
@@ -198,15 +203,30 @@ impl<S: Store> Engine<S> {
         }
         deps.sort_unstable();
         let message = match Message::new(group_id, wire.timestamp_ms, deps, wire.body) {
-            Ok(message) if ascends => message,
+            Ok(message) if ascends && scheme.admit(&message).is_ok() => message,
             Ok(_) | Err(_) => {
                 self.refuse(link_id);
                 return Ok(());
             }
         };
         let id = scheme.message_id(&message);
-        if let Some(position) = wire.position {
-            refs.received.push(position, id);
+        self.take_sound_message(link_id, peer, group_num, id, message, wire.position)
+    }
+
+    /// Takes a message that is within the limits.
+    fn take_sound_message(
+        &mut self,
+        link_id: LinkId,
+        peer: PeerNum,
+        group_num: GroupNum,
+        id: MessageId,
+        message: Message,
+        position: Option<u64>,
+    ) -> Result<(), EngineError> {
+        if let Some(position) = position {
+            if let Some(link) = self.links.get_mut(&link_id) {
+                link.refs.entry(group_num).or_default().received.push(position, id);
+            }
             self.note_position(peer, group_num, position, id);
         }
         self.note_answer(&id, peer);
@@ -220,30 +240,43 @@ impl<S: Store> Engine<S> {
                     pair.session.duplicates = pair.session.duplicates.saturating_add(1);
                 }
                 self.close_want_of(&id, peer);
+                self.compare_deps(link_id, &row, &message)?;
                 row
             }
             wanted => {
-                let last = self.is_lowest_called_back(peer, group_num, wire.position);
+                let message = self.with_sound_deps(link_id, &id, message)?;
+                let last = self.is_lowest_called_back(peer, group_num, position);
                 match self.keep_message(peer, group_num, (id, &message), wanted, last)? {
                     Kept::Row(row) => row,
                     Kept::NoRoom => {
                         self.refuse(link_id);
-                        if let Some(theirs) = wire.position {
-                            self.close_offer(peer, group_num, theirs);
-                            self.turn_away(peer, group_num, theirs);
-                        }
-                        self.want_without_room(id, peer, wire.position.is_some());
+                        self.no_room_for(peer, group_num, id, position);
                         return Ok(());
                     }
                 }
             }
         };
-        let named = Named { id, theirs: wire.position, row: Some(row) };
+        let named = Named { id, theirs: position, row: Some(row) };
         self.apply(peer, group_num, &named, Input::Message);
-        if let Some(theirs) = wire.position {
+        if let Some(theirs) = position {
             self.close_offer(peer, group_num, theirs);
         }
         Ok(())
+    }
+
+    /// A message came and could not be kept.
+    fn no_room_for(&mut self, peer: PeerNum, group: GroupNum, id: MessageId, position: Option<u64>) {
+        if let Some(theirs) = position {
+            self.close_offer(peer, group, theirs);
+            self.turn_away(peer, group, theirs);
+        } else if let (Some(noted), Some(number)) =
+            (self.wants.group_of(&id), self.wants.number_of(&id, peer))
+        {
+            self.close_offer(peer, noted, number);
+        } else if self.pair_mut(peer, group).is_some_and(|pair| pair.session.by_id) {
+            self.turn_away_id(peer, group, id);
+        }
+        self.want_without_room(id, peer, position.is_some());
     }
 
     /// What the peer offered under a position is not there, if something else is.
@@ -265,7 +298,13 @@ impl<S: Store> Engine<S> {
     }
 
     fn take_offer(&mut self, link_id: LinkId, offer: Offer) -> Result<(), EngineError> {
+        if offer.group == GroupRef::Unnamed {
+            return self.take_offers_by_id(link_id, None, offer.items);
+        }
         let Some((peer, group)) = self.group_of(link_id, offer.group) else { return Ok(()) };
+        if self.pair_mut(peer, group).is_some_and(|pair| pair.session.by_id) {
+            return self.take_offers_by_id(link_id, Some(group), offer.items);
+        }
         let last = offer.items.last().and_then(|item| item.position);
         for item in offer.items {
             if let Some(link) = self.links.get_mut(&link_id) {
@@ -293,7 +332,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Keeps an offer of what we lack; false if there is no room for it.
-    fn note_offer(&mut self, peer: PeerNum, group: GroupNum, id: MessageId, theirs: u64) -> bool {
+    pub(super) fn note_offer(&mut self, peer: PeerNum, group: GroupNum, id: MessageId, theirs: u64) -> bool {
         // What was asked for is answered in the eyes of the peer, and counts here until it comes.
         let limit = usize::try_from(self.config.max_offers).unwrap_or(usize::MAX);
         let limit = limit.saturating_add(self.config.max_requests);
@@ -319,6 +358,9 @@ impl<S: Store> Engine<S> {
     }
 
     fn take_ack(&mut self, link_id: LinkId, ack: Ack) -> Result<(), EngineError> {
+        if ack.group == GroupRef::Unnamed {
+            return self.take_acks_by_id(link_id, ack.ids);
+        }
         let Some((peer, group)) = self.group_of(link_id, ack.group) else { return Ok(()) };
         let head = self.groups.get(&group).map_or(0, |g| g.head);
         let mut settled = Vec::new();
@@ -406,6 +448,12 @@ impl<S: Store> Engine<S> {
     }
 
     fn take_unavailable(&mut self, link_id: LinkId, unavailable: &Unavailable) -> Result<(), EngineError> {
+        if unavailable.group == GroupRef::Unnamed {
+            if let Some(peer) = self.links.get(&link_id).map(|link| link.peer) {
+                self.take_unavailable_by_id(peer, &unavailable.ids);
+            }
+            return Ok(());
+        }
         let Some((peer, group)) = self.group_of(link_id, unavailable.group) else { return Ok(()) };
         for &tombstone in &unavailable.tombstones {
             self.take_claim(link_id, peer, group, tombstone)?;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use hedgerow_proto::{Announce, Capabilities, Hello, PeerId, Span, Visibility, limits};
 use rand::Rng as _;
 
+use super::idqueue::IdQueue;
 use super::lossy::Lossy;
+use super::resend::Resend;
 use super::state::{Link, PeerGroup, Sent};
 use super::{Engine, LinkId, Taken, Timer};
 use crate::config::LinkProfile;
@@ -46,10 +48,16 @@ impl<S: Store> Engine<S> {
         self.rng.fill_bytes(&mut nonce);
         let lossy = (!profile.reliable && caps.frame_numbers)
             .then(|| Lossy::new(profile.round_trip_ms, self.config.max_probe_ms));
+        let resend = (!profile.reliable && !caps.frame_numbers)
+            .then(|| Resend::new(profile.round_trip_ms, self.config.max_resend_ms));
+        let scheme = profile.dialect.id_scheme();
         let max_frame = profile.max_frame.min(self.config.max_frame).min(limits::MAX_FRAME);
         let Some(state) = self.peers.get_mut(&peer_num) else { return Err(EngineError::TooMany("peers")) };
         state.links.insert(id);
+        let groups = &self.groups;
+        let carries = |group: &GroupNum| groups.get(group).is_some_and(|group| group.scheme == scheme);
         let visible = state.groups.iter().filter(|(_, pair)| pair.visibility != Visibility::Invisible);
+        let visible = visible.filter(|(group, _)| caps.sessions && carries(group));
         let announce_due: BTreeSet<GroupNum> = visible.map(|(&group, _)| group).collect();
         let voided: Vec<GroupNum> =
             state.groups.iter().filter(|(_, pair)| pair.session.voided).map(|(&group, _)| group).collect();
@@ -60,12 +68,16 @@ impl<S: Store> Engine<S> {
                 profile,
                 codec,
                 caps,
+                scheme,
+                opening_due: caps.opening,
+                carried: BTreeMap::new(),
+                unavailable_ids: IdQueue::default(),
                 nonce,
-                hello_due: true,
+                hello_due: caps.sessions,
                 hello_arrived: false,
                 hello: None,
                 max_frame,
-                max_offers: 0,
+                max_offers: if caps.sessions { 0 } else { caps.max_offers },
                 ours: BTreeMap::new(),
                 next_number: 1,
                 announce_due,
@@ -83,12 +95,16 @@ impl<S: Store> Engine<S> {
                 in_flight_bytes: 0,
                 open_offers: 0,
                 lossy,
+                resend,
                 queued: false,
                 traffic: Traffic::default(),
             },
         );
         if let Some(link) = self.links.get_mut(&id) {
             voided.into_iter().for_each(|group| link.void(group));
+        }
+        if !caps.sessions {
+            self.open_without_session(id);
         }
         self.wake_link(id);
         tracing::debug!(link = id.0, peer = %peer.short(), %now, "link up");
@@ -101,7 +117,9 @@ impl<S: Store> Engine<S> {
         self.items_lost(id, unsettled.unwrap_or_default());
         let Some(link) = self.links.remove(&id) else { return };
         self.traffic.add(&link.traffic);
-        if let Some(at) = link.lossy.and_then(|lossy| lossy.armed) {
+        let armed =
+            link.lossy.and_then(|lossy| lossy.armed).or(link.resend.and_then(|resend| resend.armed()));
+        if let Some(at) = armed {
             self.timers.remove(&(at, Timer::Link(id)));
         }
         let Some(peer) = self.peers.get_mut(&link.peer) else { return };
@@ -165,6 +183,7 @@ impl<S: Store> Engine<S> {
                 link.farewells.push_back((name.number, Announce::tag_of(&link.nonce, group_id)));
             }
             link.announce_due.remove(&group);
+            link.carried.remove(&group);
             link.refs.remove(&group);
             link.stances.remove(&group);
             self.wake_link(id);
@@ -188,11 +207,18 @@ impl<S: Store> Engine<S> {
             }
             return Ok(());
         }
-        let Some(id) = self.groups.get(&group).map(|g| g.id) else { return Ok(()) };
+        let Some((id, scheme)) = self.groups.get(&group).map(|g| (g.id, g.scheme)) else { return Ok(()) };
         let links: Vec<LinkId> =
             self.peers.get(&peer).map(|state| state.links.iter().copied().collect()).unwrap_or_default();
         for link_id in links {
             let Some(link) = self.links.get_mut(&link_id) else { continue };
+            if link.scheme != scheme {
+                continue;
+            }
+            if !link.caps.sessions {
+                self.carry(link_id, group);
+                continue;
+            }
             link.announce_due.insert(group);
             if let Some(hello) = &link.hello {
                 let tag = Announce::tag_of(&hello.nonce, id);
@@ -243,12 +269,22 @@ impl<S: Store> Engine<S> {
                 }
                 // So is what is outstanding with the store before it, on links that are not known to be dead yet.
                 let groups: Vec<GroupNum> = peer.groups.keys().copied().collect();
-                for group in groups {
+                for &group in &groups {
                     self.void_in_flight(peer_num, group, |_| true);
                     self.end_session(peer_num, group);
                 }
                 for link in self.links.values_mut().filter(|link| link.peer == peer_num) {
                     link.stances.clear();
+                }
+                // Links without sessions have no HELLO of their own that would begin again.
+                let others: Vec<LinkId> = self
+                    .links
+                    .iter()
+                    .filter(|(_, link)| link.peer == peer_num && !link.caps.sessions)
+                    .map(|(&id, _)| id)
+                    .collect();
+                for other in others {
+                    groups.iter().for_each(|&group| self.carry(other, group));
                 }
             }
             self.store.put_peer(&PeerRow { num: peer_num, id, install: Some(install) })?;
@@ -264,7 +300,7 @@ impl<S: Store> Engine<S> {
             .collect();
         if let Some(link) = self.links.get_mut(&id) {
             for group in visible {
-                if let Some(state) = self.groups.get(&group) {
+                if let Some(state) = self.groups.get(&group).filter(|state| state.scheme == link.scheme) {
                     link.tags.insert(Announce::tag_of(&nonce, state.id), group);
                 }
             }
@@ -359,7 +395,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Takes what a peer says of a group on all links together. One that left it everywhere offers nothing.
-    fn renew_stance(&mut self, peer: PeerNum, group: GroupNum) {
+    pub(super) fn renew_stance(&mut self, peer: PeerNum, group: GroupNum) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let links = state.links.iter().filter_map(|id| self.links.get(id));
         let theirs = links.filter_map(|link| link.stances.get(&group)).max().copied();

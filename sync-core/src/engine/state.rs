@@ -6,13 +6,15 @@ use std::ops::Bound;
 use bytes::Bytes;
 use hedgerow_proto::limits::{NONCE_LEN, TAG_LEN};
 use hedgerow_proto::{
-    Announce, Capabilities, Codec, GroupDescriptor, GroupId, Hello, IdScheme, MessageId, PeerId, Span,
-    Visibility,
+    Announce, Capabilities, Codec, GroupDescriptor, GroupId, GroupRef, Hello, IdScheme, MessageId, PeerId,
+    Span, Visibility,
 };
 
 use super::LinkId;
+use super::idqueue::IdQueue;
 use super::lossy::Lossy;
 use super::quota::Quota;
+use super::resend::Resend;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
 use crate::record::InFlight;
@@ -174,6 +176,10 @@ pub(super) struct Session {
     /// The peer's side of the sharing, as it announced it: the most of what it said on all links, since what it
     /// says on one may take long.
     pub(super) theirs: Option<Visibility>,
+    /// Records name messages by id alone: what stands for the peer's positions is numbers of our own.
+    pub(super) by_id: bool,
+    /// The last such number that was given to an offer.
+    pub(super) next_offer: u64,
     /// Every position of ours below was considered since the peer announced the group.
     pub(super) next: u64,
     /// Positions below `next` that are due again.
@@ -188,13 +194,13 @@ pub(super) struct Session {
     /// Those that do not fit through every link, with the size of their records, in bytes.
     pub(super) asked_large: BTreeSet<(usize, u64)>,
     /// Messages outside our log that the peer asked for.
-    pub(super) asked_ids: VecDeque<MessageId>,
+    pub(super) asked_ids: IdQueue,
     /// What the peer asked for in vain.
     pub(super) unavailable: SpanSet,
-    pub(super) unavailable_ids: VecDeque<MessageId>,
+    pub(super) unavailable_ids: IdQueue,
     /// The peer's positions that we owe an ACK.
     pub(super) acks: SpanSet,
-    pub(super) ack_ids: VecDeque<MessageId>,
+    pub(super) ack_ids: IdQueue,
     /// Our positions at which we hold what the peer sent, which it does not know yet.
     pub(super) known: SpanSet,
     /// Duplicates to be reported with the next ACK.
@@ -210,6 +216,8 @@ pub(super) struct Session {
     pub(super) call_timer: Option<Time>,
     /// The last one that came again and was turned away again, and [`Group::moves`] at that time.
     pub(super) turned_at: Option<(u64, u64)>,
+    /// What came when there was no room for it, where there are no positions.
+    pub(super) turned_ids: IdQueue,
     /// What the peer remembers of our log is void, and every link has to say so before anything else.
     pub(super) voided: bool,
     /// Learned from the answers to our offers and pushes: high when the peer tends to lack what we have from
@@ -234,6 +242,14 @@ pub(super) struct Link {
     pub(super) profile: LinkProfile,
     pub(super) codec: Box<dyn Codec>,
     pub(super) caps: Capabilities,
+    /// How the groups are named that it carries.
+    pub(super) scheme: IdScheme,
+    /// The codec's own beginning is to be sent.
+    pub(super) opening_due: bool,
+    /// Groups that are spoken of without sessions.
+    pub(super) carried: BTreeMap<GroupNum, GroupId>,
+    /// What the peer asked for that is not here, on wires that do not name its group.
+    pub(super) unavailable_ids: IdQueue,
     pub(super) nonce: [u8; NONCE_LEN],
     pub(super) hello_due: bool,
     /// The peer is known to have our HELLO.
@@ -270,6 +286,8 @@ pub(super) struct Link {
     pub(super) in_flight_bytes: u64,
     pub(super) open_offers: usize,
     pub(super) lossy: Option<Lossy>,
+    /// For links that lose frames, where the wire cannot number them.
+    pub(super) resend: Option<Resend>,
     pub(super) queued: bool,
     pub(super) traffic: Traffic,
 }
@@ -422,9 +440,9 @@ impl Peer {
 }
 
 impl Link {
-    /// Whether both sides said HELLO.
+    /// Whether both sides said HELLO, where that is said.
     pub(super) fn is_ready(&self) -> bool {
-        self.hello.is_some()
+        self.hello.is_some() || !self.caps.sessions
     }
 
     /// Notes that a group may have something to say.
@@ -443,8 +461,12 @@ impl Link {
     }
 
     /// The name of a group for records, if it may be used.
-    pub(super) fn name_of(&self, group: GroupNum) -> Option<u32> {
-        self.ours.get(&group).filter(|name| name.usable).map(|name| name.number)
+    pub(super) fn name_of(&self, group: GroupNum) -> Option<GroupRef> {
+        if !self.caps.sessions {
+            return self.carried.get(&group).map(|id| GroupRef::Id(*id));
+        }
+        let name = self.ours.get(&group).filter(|name| name.usable);
+        name.map(|name| GroupRef::Number(name.number))
     }
 
     /// The longest frame that may be made, given the room that the carrier has.

@@ -1,6 +1,7 @@
 //! Engines on a fake clock.
 
 mod asked_again;
+mod dialects;
 mod failing;
 mod faults;
 mod graph;

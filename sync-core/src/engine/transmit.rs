@@ -95,13 +95,17 @@ impl<S: Store> Engine<S> {
         let overhead = link.overhead();
         let Some(room) = link.frame_room(max_bytes).checked_sub(overhead) else { return Ok(None) };
         let mut draft = Draft { frame: Frame::default(), items: Vec::new(), room, filled: false };
-        let sessions = link.caps.sessions;
-        if sessions {
+        if link.caps.sessions {
             self.put_hello(id, &mut draft);
             self.put_announces(id, &mut draft);
         }
-        let Some(link) = self.links.get(&id) else { return Ok(None) };
-        if link.is_ready() || !sessions {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
+        if link.opening_due {
+            // The codec writes it, be there anything else to say or not.
+            link.opening_due = !draft.take(RECORD_OVERHEAD);
+        }
+        if link.is_ready() && !link.opening_due {
+            self.put_unknown(id, &mut draft);
             self.put_ephemerals(id, &mut draft);
             self.put_records(id, &mut draft)?;
         }
@@ -139,6 +143,7 @@ impl<S: Store> Engine<S> {
         link.traffic.frames_out += 1;
         link.traffic.bytes_out += bytes.len() as u64;
         self.arm_link(id);
+        self.arm_resend(id);
         Ok(Some(bytes.into()))
     }
 
@@ -239,7 +244,7 @@ impl<S: Store> Engine<S> {
                 }
                 continue;
             }
-            draft.frame.ephemerals.push(Ephemeral { group: GroupRef::Number(name), timestamp_ms, body });
+            draft.frame.ephemerals.push(Ephemeral { group: name, timestamp_ms, body });
         }
     }
 
@@ -259,7 +264,7 @@ impl<S: Store> Engine<S> {
         let peer = link.peer;
         let can_send = link.lossy.as_ref().is_none_or(super::lossy::Lossy::has_room);
         let count = link.ready.len().min(GROUPS_PER_FRAME);
-        let turn: Vec<(GroupNum, u32)> =
+        let turn: Vec<(GroupNum, GroupRef)> =
             link.ready.iter().take(count).filter_map(|&group| Some((group, link.name_of(group)?))).collect();
         // Groups without a name that can be used have to wait; they are marked again when they get one.
         let waiting: Vec<GroupNum> = link.ready.drain(..count).collect();
@@ -277,10 +282,10 @@ impl<S: Store> Engine<S> {
                 self.put_answers(id, peer, group, name, draft)?;
                 served.insert(group, before - draft.room);
                 // What turned out not to be there is said at once: there may be no other frame for long.
-                self.put_unavailable(peer, group, name, draft)?;
+                self.put_unavailable(id, peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
-                self.put_requests(id, peer, group, name, draft);
+                self.put_requests(id, peer, group, name, draft)?;
             }
             let share = (draft.room / turn.len().max(1)).max(LEAST_TURN);
             for &(group, name) in &turn {
@@ -318,7 +323,8 @@ impl<S: Store> Engine<S> {
             || !session.unavailable.is_empty()
             || !session.unavailable_ids.is_empty()
             || !session.to_request.is_empty()
-            || self.call_back_quota(peer, group_num) > 0;
+            || self.call_back_quota(peer, group_num) > 0
+            || self.turned_ids_quota(peer, group_num) > 0;
         let Some(link) = self.links.get(&id) else { return false };
         let room = link.record_room();
         let owes = owes || session.asked_large.first().is_some_and(|&(size, _)| size <= room);
@@ -346,6 +352,7 @@ impl<S: Store> Engine<S> {
     }
 
     pub(super) fn link_timeout(&mut self, id: LinkId, now: Time) {
+        self.resend_timeout(id, now);
         let Some(lossy) = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()) else { return };
         lossy.armed = None;
         let lost = lossy.handle_timeout(now);

@@ -84,6 +84,12 @@ impl Wants {
         }
     }
 
+    /// The number under which a peer offers a message.
+    pub(super) fn number_of(&self, id: &MessageId, peer: PeerNum) -> Option<u64> {
+        let mut sources = self.map.get(id)?.sources.iter();
+        sources.find(|(source, _)| *source == peer).and_then(|(_, theirs)| *theirs)
+    }
+
     /// The group in which it is awaited, if it is.
     pub(super) fn group_of(&self, id: &MessageId) -> Option<GroupNum> {
         self.map.get(id).map(|want| want.group)
@@ -445,7 +451,11 @@ impl<S: Store> Engine<S> {
         let turned = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.turned));
         for group in turned.unwrap_or_default() {
             let pair = self.pair_mut(peer, group);
-            let open = |session: &Session| !session.turned_away.is_empty() || !session.called_back.is_empty();
+            let open = |session: &Session| {
+                !session.turned_away.is_empty()
+                    || !session.called_back.is_empty()
+                    || !session.turned_ids.is_empty()
+            };
             if pair.is_some_and(|pair| open(&pair.session)) {
                 self.peers.get_mut(&peer).map(|state| state.turned.insert(group));
                 self.wake(peer, group);
@@ -487,8 +497,9 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// The message has come: nobody is asked any more. Returns who else offered it, with their positions.
-    pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, u64)> {
+    /// The message has come: nobody is asked any more. Returns who offered it, in which group, and with their
+    /// positions.
+    pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, GroupNum, u64)> {
         self.set_want_timer(*id, None);
         let Some(want) = self.wants.map.remove(id) else { return Vec::new() };
         self.wants.exhausted.remove(&(want.group, *id));
@@ -507,7 +518,7 @@ impl<S: Store> Engine<S> {
         if let Some(peer) = want.asked {
             self.answered(peer, want.group, id);
         }
-        want.sources.into_iter().filter_map(|(peer, theirs)| Some((peer, theirs?))).collect()
+        want.sources.into_iter().filter_map(|(peer, theirs)| Some((peer, want.group, theirs?))).collect()
     }
 
     /// Nothing held depends on the message any more; who offered it still does.

@@ -298,6 +298,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn set_deps(&mut self, num: MessageNum, deps: &[MessageNum]) -> Result<(), StoreError> {
+        let Entry { row, body, .. } = self.entry(num)?.clone();
+        if row.state != MessageState::Unvalidated {
+            return corrupt(format!("message {} is {:?}, not unvalidated", row.id, row.state));
+        }
+        self.admit_deps(deps)?;
+        self.put(row, deps.into(), body);
+        Ok(())
+    }
+
     fn remove(&mut self, num: MessageNum) -> Result<(), StoreError> {
         let Entry { row, deps, .. } = self.entry(num)?.clone();
         if !self.children(num, MessageNum(0), 1)?.is_empty() {

@@ -271,6 +271,7 @@ impl Store for SwarmStore {
         fn put_peer_group(&mut self, row: &PeerGroupRow) -> ();
         fn fill(&mut self, row: &MessageRow, deps: &[MessageNum], body: &Bytes) -> ();
         fn update(&mut self, row: &MessageRow) -> ();
+        fn set_deps(&mut self, num: MessageNum, deps: &[MessageNum]) -> ();
         fn remove(&mut self, num: MessageNum) -> ();
         fn add_edge(&mut self, parent: MessageNum, child: MessageNum) -> ();
         fn remove_edge(&mut self, parent: MessageNum, child: MessageNum) -> ();

@@ -1,6 +1,6 @@
 //! What is said to a peer about its own records: acknowledgements, answers to requests, and requests.
 
-use hedgerow_proto::{Ack, Batch, GroupRef, MessageId, Request, Span, Tombstone, Unavailable, Visibility};
+use hedgerow_proto::{Ack, Batch, GroupRef, Request, Span, Tombstone, Unavailable, Visibility};
 
 use super::news::Put;
 use super::{Draft, ID_SIZE, RECORD_OVERHEAD, SPAN_SIZE, TOMBSTONE_SIZE};
@@ -18,7 +18,7 @@ impl<S: Store> Engine<S> {
         id: LinkId,
         peer: PeerNum,
         group: GroupNum,
-        name: u32,
+        name: GroupRef,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
         let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) else {
@@ -30,14 +30,16 @@ impl<S: Store> Engine<S> {
         }
         let room = draft.room.saturating_sub(RECORD_OVERHEAD);
         let spans = room / SPAN_SIZE;
+        if session.by_id && room < ID_SIZE {
+            return Ok(());
+        }
         if spans == 0 || (session.acks.is_empty() && room < ID_SIZE) {
             return Ok(());
         }
         let held = session.acks.take_spans(spans);
         let known = session.known.take_spans(spans - held.len());
         let room = room - (held.len() + known.len()) * SPAN_SIZE;
-        let ids: Vec<MessageId> =
-            session.ack_ids.drain(..session.ack_ids.len().min(room / ID_SIZE)).collect();
+        let ids = session.ack_ids.take(room / ID_SIZE);
         draft.take(RECORD_OVERHEAD + (held.len() + known.len()) * SPAN_SIZE + ids.len() * ID_SIZE);
         let duplicates = std::mem::take(&mut session.duplicates);
         // Without the right value the peer would take our log for another one.
@@ -54,7 +56,7 @@ impl<S: Store> Engine<S> {
             duplicates,
         });
         let spans = held.clone();
-        draft.frame.acks.push(Ack { group: GroupRef::Number(name), held, known, ids, duplicates, chain });
+        draft.frame.acks.push(Ack { group: name, held, known, ids, duplicates, chain });
         let alone = self.peers.get(&peer).is_none_or(|state| state.links.len() < 2);
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.acks_out += 1;
@@ -72,11 +74,21 @@ impl<S: Store> Engine<S> {
     /// What the peer asked for in vain; of what was delivered here, with its place in the canonical order.
     pub(super) fn put_unavailable(
         &mut self,
+        id: LinkId,
         peer: PeerNum,
         group: GroupNum,
-        name: u32,
+        name: GroupRef,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
+        if !self.links.get(&id).is_some_and(|link| link.caps.unavailable) {
+            // There is no word for it: who asked asks again, or not.
+            if let Some(pair) = self.pair_mut(peer, group) {
+                pair.session.unavailable.clear();
+                pair.session.unavailable_ids.clear();
+            }
+            return Ok(());
+        }
+        self.name_unavailable(peer, group)?;
         let (mut positions, mut ids, mut tombstones) = (crate::SpanSet::new(), Vec::new(), Vec::new());
         let mut room = draft.room.saturating_sub(RECORD_OVERHEAD);
         let before = room;
@@ -109,9 +121,34 @@ impl<S: Store> Engine<S> {
         draft.take(RECORD_OVERHEAD + before - room);
         let positions: Vec<Span> = positions.spans().collect();
         draft.items.push(Item::Unavailable { group, positions: positions.clone(), ids: ids.clone() });
-        let group = GroupRef::Number(name);
+        let group = name;
         draft.frame.unavailables.push(Unavailable { group, positions, ids, tombstones });
         Ok(())
+    }
+
+    /// Where records have no positions, what was asked for in vain goes by its id.
+    fn name_unavailable(&mut self, peer: PeerNum, group: GroupNum) -> Result<(), EngineError> {
+        while let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.session.by_id)
+            && let Some(position) = pair.session.unavailable.pop_first()
+        {
+            let row = self.store.at(group, position)?;
+            if let (Some(row), Some(pair)) = (row, self.pair_mut(peer, group)) {
+                pair.session.unavailable_ids.push_back(row.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the peer asked for that is not here, where it did not say of which group.
+    pub(super) fn put_unknown(&mut self, id: LinkId, draft: &mut Draft) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let count = draft.room.saturating_sub(RECORD_OVERHEAD) / ID_SIZE;
+        let count = count.min(link.unavailable_ids.len());
+        if count > 0 && draft.take(RECORD_OVERHEAD + count * ID_SIZE) {
+            let ids = link.unavailable_ids.take(count);
+            let (group, positions, tombstones) = (GroupRef::Unnamed, Vec::new(), Vec::new());
+            draft.frame.unavailables.push(Unavailable { group, positions, ids, tombstones });
+        }
     }
 
     /// The next of what a peer asked for in vain: a position of what is gone, or a span of others.
@@ -136,7 +173,7 @@ impl<S: Store> Engine<S> {
         id: LinkId,
         peer: PeerNum,
         group: GroupNum,
-        name: u32,
+        name: GroupRef,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
         if let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.visibility != Visibility::Shared) {
@@ -163,7 +200,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        let mut batch = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
+        let mut batch = Batch { group: name, messages: Vec::new(), chain: 0 };
         while let Some(position) = self.pair_mut(peer, group).and_then(|pair| pair.session.asked.pop_first())
         {
             let row = self.store.at(group, position)?;
@@ -177,7 +214,7 @@ impl<S: Store> Engine<S> {
             match self.put_message(id, peer, &row, &mut batch, draft)? {
                 Put::Done => self.sent(id, peer, &row, InFlight::Message, draft),
                 Put::TooLarge(size) => {
-                    if self.has_wider_link(peer, size) {
+                    if self.has_wider_link(peer, group, size) {
                         if let Some(pair) = self.pair_mut(peer, group) {
                             pair.session.asked_large.insert((size, position));
                             pair.session.again.remove(position);
@@ -201,7 +238,7 @@ impl<S: Store> Engine<S> {
             }
         }
         self.close_batch(batch, draft);
-        let mut loose = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
+        let mut loose = Batch { group: name, messages: Vec::new(), chain: 0 };
         while let Some(wanted) =
             self.pair_mut(peer, group).and_then(|pair| pair.session.asked_ids.pop_front())
         {
@@ -237,9 +274,11 @@ impl<S: Store> Engine<S> {
         id: LinkId,
         peer: PeerNum,
         group: GroupNum,
-        name: u32,
+        name: GroupRef,
         draft: &mut Draft,
-    ) {
+    ) -> Result<(), EngineError> {
+        self.take_up_turned_ids(peer, group)?;
+        let by_id = self.pair_mut(peer, group).is_some_and(|pair| pair.session.by_id);
         let mut positions = crate::SpanSet::new();
         let mut ids = Vec::new();
         let mut opened = false;
@@ -258,10 +297,10 @@ impl<S: Store> Engine<S> {
             }
             opened = true;
             match theirs {
-                Some(theirs) => {
+                Some(theirs) if !by_id => {
                     positions.insert(theirs);
                 }
-                None => ids.push(wanted),
+                _ => ids.push(wanted),
             }
             self.wants.set_said(&wanted, true);
             draft.items.push(Item::Request { group, id: wanted });
@@ -284,8 +323,9 @@ impl<S: Store> Engine<S> {
                 link.traffic.requests_out += positions.len() + ids.len() as u64;
             }
             let positions = positions.spans().collect();
-            draft.frame.requests.push(Request { group: GroupRef::Number(name), positions, ids });
+            draft.frame.requests.push(Request { group: name, positions, ids });
         }
+        Ok(())
     }
 }
 

@@ -10,9 +10,11 @@ use crate::store::{GroupNum, MessageRow, PeerNum, Store};
 
 impl<S: Store> Engine<S> {
     /// Whether another link to a peer is up that can carry a record of this size.
-    pub(in crate::engine) fn has_wider_link(&self, peer: PeerNum, size: usize) -> bool {
+    pub(in crate::engine) fn has_wider_link(&self, peer: PeerNum, group: GroupNum, size: usize) -> bool {
+        let scheme = self.groups.get(&group).map(|group| group.scheme);
         let links = self.peers.get(&peer).into_iter().flat_map(|peer| &peer.links);
-        links.filter_map(|id| self.links.get(id)).any(|link| link.is_ready() && link.record_room() >= size)
+        let mut links = links.filter_map(|id| self.links.get(id));
+        links.any(|link| link.is_ready() && Some(link.scheme) == scheme && link.record_room() >= size)
     }
 
     /// The next of our positions that the peer may lack and that nothing is under way for; with its size if it

@@ -1,6 +1,6 @@
 //! What a peer is not known to have: messages and offers, in delivery order; and how a message is written.
 
-use hedgerow_proto::{Batch, DepRef, GroupRef, Offer, OfferItem, Span, WireMessage, limits};
+use hedgerow_proto::{Batch, DepRef, GroupRef, Offer, OfferItem, Span, WireMessage};
 
 use super::{Draft, ID_SIZE, RECORD_OVERHEAD};
 use crate::engine::lossy::Item;
@@ -26,12 +26,12 @@ impl<S: Store> Engine<S> {
         id: LinkId,
         peer: PeerNum,
         group: GroupNum,
-        name: u32,
+        name: GroupRef,
         draft: &mut Draft,
         share: usize,
     ) -> Result<(), EngineError> {
-        let mut batch = Batch { group: GroupRef::Number(name), messages: Vec::new(), chain: 0 };
-        let mut offer = Offer { group: GroupRef::Number(name), items: Vec::new(), chain: 0 };
+        let mut batch = Batch { group: name, messages: Vec::new(), chain: 0 };
+        let mut offer = Offer { group: name, items: Vec::new(), chain: 0 };
         let least = draft.room.saturating_sub(share);
         while draft.room > least
             && let Some((position, large)) = self.next_due(id, peer, group)
@@ -99,19 +99,20 @@ impl<S: Store> Engine<S> {
         // The peer counts the offers of all links together.
         let links = self.peers.get(&link.peer).into_iter().flat_map(|peer| &peer.links);
         let open: usize = links.filter_map(|id| self.links.get(id)).map(|link| link.open_offers).sum();
-        if open >= link.max_offers && !urgent {
+        if open >= link.max_offers && (!urgent || open >= link.caps.max_offers) {
             return Put::Full;
         }
         // Positions in a record ascend; what is due again may lie below.
-        if offer.items.last().is_some_and(|last| last.position >= Some(row.position)) {
+        let positions = link.caps.positions;
+        if positions && offer.items.last().is_some_and(|last| last.position >= Some(row.position)) {
             return Put::Full;
         }
         let size = ID_SIZE + if offer.items.is_empty() { RECORD_OVERHEAD } else { 0 };
         if !draft.take(size) {
             return Put::Full;
         }
-        offer.items.push(OfferItem { position: Some(row.position), id: row.id });
-        offer.chain = row.chain;
+        offer.items.push(OfferItem { position: positions.then_some(row.position), id: row.id });
+        offer.chain = if positions { row.chain } else { 0 };
         Put::Done
     }
 
@@ -128,11 +129,14 @@ impl<S: Store> Engine<S> {
         let Some(body) = content.body else { return Ok(Put::TooLarge(usize::MAX)) };
         let Some(link) = self.links.get_mut(&id) else { return Ok(Put::Full) };
         debug_assert_eq!(link.peer, peer);
-        let size = limits::MESSAGE_OVERHEAD + body.len() + content.deps.len() * 33;
+        let caps = link.caps;
+        let deps = if caps.deps { content.deps.as_slice() } else { &[] };
+        let size = caps.message_overhead + body.len() + deps.len() * caps.dep_size;
+        let position = (caps.positions && row.position > 0).then_some(row.position);
         if size > link.record_room() {
             return Ok(Put::TooLarge(size));
         }
-        if batch.messages.last().is_some_and(|last| row.position > 0 && last.position >= Some(row.position)) {
+        if batch.messages.last().is_some_and(|last| position.is_some() && last.position >= position) {
             return Ok(Put::Full);
         }
         if !draft.take(size + if batch.messages.is_empty() { RECORD_OVERHEAD } else { 0 }) {
@@ -140,21 +144,20 @@ impl<S: Store> Engine<S> {
         }
         let lossy = link.lossy.is_some();
         let refs = link.refs.entry(row.group).or_default();
-        let deps = content.deps.iter().map(|dep| {
+        let deps = deps.iter().map(|dep| {
             let in_frame = || batch.messages.iter().any(|message| message.position == Some(dep.position));
-            let known = dep.position > 0
-                && row.position > dep.position
+            let known = position.is_some_and(|position| position > dep.position)
+                && dep.position > 0
                 && if lossy { in_frame() } else { refs.sent.get(dep.position).is_some() };
             if known { DepRef::Position(dep.position) } else { DepRef::Id(dep.id) }
         });
         // Positions stand before ids on the wire.
         let (mut named, ids): (Vec<_>, Vec<_>) = deps.partition(|dep| matches!(dep, DepRef::Position(_)));
         named.extend(ids);
-        let position = (row.position > 0).then_some(row.position);
         batch.messages.push(WireMessage { position, timestamp_ms: row.timestamp_ms, deps: named, body });
-        batch.chain = if row.position > 0 { row.chain } else { 0 };
-        if row.position > 0 {
-            refs.sent.push(row.position, ());
+        batch.chain = if position.is_some() { row.chain } else { 0 };
+        if let Some(position) = position {
+            refs.sent.push(position, ());
         }
         link.traffic.messages_out += 1;
         Ok(Put::Done)
@@ -175,7 +178,7 @@ impl<S: Store> Engine<S> {
         kind: InFlight,
         draft: &mut Draft,
     ) {
-        let (group, position) = (row.group, row.position);
+        let (group, position, now) = (row.group, row.position, self.now);
         let bytes = if kind == InFlight::Message { row.body_len } else { 0 };
         let frame =
             self.links.get(&id).and_then(|link| link.lossy.as_ref()).map_or(0, |lossy| lossy.next_number());
@@ -190,6 +193,9 @@ impl<S: Store> Engine<S> {
                 InFlight::Message => link.in_flight_bytes += u64::from(bytes),
                 InFlight::Offer => link.open_offers += 1,
                 InFlight::Nothing => {}
+            }
+            if let Some(resend) = &mut link.resend {
+                resend.sent(group, position, now);
             }
         }
         draft.items.push(Item::Sent { group, position, frame });

@@ -230,6 +230,13 @@ impl Store for NaiveStore {
         })
     }
 
+    fn set_deps(&mut self, num: MessageNum, deps: &[MessageNum]) -> Result<(), StoreError> {
+        let found = self.now.messages.iter().find(|(row, ..)| row.num == num).cloned();
+        let Some((row, _, body)) = found else { return no() };
+        must(row.state == MessageState::Unvalidated)?;
+        self.write(&row, deps, body)
+    }
+
     fn remove(&mut self, num: MessageNum) -> Result<(), StoreError> {
         must(self.has(num))?;
         must(self.now.edges.iter().all(|edge| edge.0 != num))?;

@@ -27,6 +27,7 @@ enum Op {
     Insert(Row, Vec<u64>, Option<usize>),
     Fill(u64, Row, Vec<u64>, usize),
     Update(u64, Row),
+    SetDeps(u64, Vec<u64>),
     Remove(u64),
     AddEdge(u64, u64),
     RemoveEdge(u64, u64),
@@ -79,6 +80,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(row, deps, body)| Op::Insert(row, deps, body)),
         6 => (MESSAGES, row.clone(), deps.clone(), body).prop_map(|(n, row, d, b)| Op::Fill(n, row, d, b)),
         10 => (MESSAGES, row).prop_map(|(n, row)| Op::Update(n, row)),
+        4 => (MESSAGES, deps.clone()).prop_map(|(n, deps)| Op::SetDeps(n, deps)),
         3 => MESSAGES.prop_map(Op::Remove),
         5 => (MESSAGES, MESSAGES).prop_map(|(p, c)| Op::AddEdge(p, c)),
         2 => (MESSAGES, MESSAGES).prop_map(|(p, c)| Op::RemoveEdge(p, c)),
@@ -147,6 +149,7 @@ fn apply<S: Store>(store: &mut S, op: &Op) -> Result<(), StoreError> {
             let row = row_of(store, row, MessageNum(*num));
             store.update(&row)
         }
+        Op::SetDeps(num, deps) => store.set_deps(MessageNum(*num), &nums(deps)),
         Op::Remove(num) => store.remove(MessageNum(*num)),
         Op::AddEdge(parent, child) => store.add_edge(MessageNum(*parent), MessageNum(*child)),
         Op::RemoveEdge(parent, child) => store.remove_edge(MessageNum(*parent), MessageNum(*child)),
