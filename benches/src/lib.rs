@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use hedgerow_proto::{GroupDescriptor, GroupId, PeerId, Visibility};
+use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
 use hedgerow_sync_core::{Config, Draft, Engine, EngineError, Event, LinkId, LinkProfile, Store, Time};
 
 /// Two engines that share one group, and the link between them.
@@ -15,6 +15,7 @@ pub struct Pair<S> {
     pub b: Engine<S>,
     /// Their group.
     pub group: GroupId,
+    profile: LinkProfile,
     links: Option<(LinkId, LinkId)>,
     now: Time,
 }
@@ -43,15 +44,27 @@ impl<S: Store + Debug> Pair<S> {
     /// # Errors
     /// When a store fails.
     pub fn new(a: S, b: S) -> Result<Self, Failure> {
+        Self::over(a, b, LinkProfile::reliable())
+    }
+
+    /// The same over another wire, with a group of its scheme.
+    ///
+    /// # Errors
+    /// When a store fails.
+    pub fn over(a: S, b: S, profile: LinkProfile) -> Result<Self, Failure> {
         let now = Time(1_700_000_000_000);
-        let descriptor = GroupDescriptor::new("org.example.bench", 0, vec![])?;
+        let scheme = profile.dialect.id_scheme();
+        let descriptor = match scheme {
+            IdScheme::Mvds => GroupDescriptor::of_id(GroupId::from_bytes([1; 32])),
+            _ => GroupDescriptor::new("org.example.bench", 0, vec![])?,
+        };
         let mut a = Engine::open(a, Config::default(), [1; 32], now)?;
         let mut b = Engine::open(b, Config::default(), [2; 32], now)?;
-        let group = a.add_group(&descriptor, false)?;
-        b.add_group(&descriptor, false)?;
+        let group = a.add_group_of(scheme, &descriptor, false)?;
+        b.add_group_of(scheme, &descriptor, false)?;
         a.set_visibility(peer(2), group, Visibility::Shared)?;
         b.set_visibility(peer(1), group, Visibility::Shared)?;
-        Ok(Self { a, b, group, links: None, now })
+        Ok(Self { a, b, group, profile, links: None, now })
     }
 
     /// Publishes `count` messages of `size` bytes on the first engine, each after the one before, with a commit
@@ -82,7 +95,7 @@ impl<S: Store + Debug> Pair<S> {
         let (to_b, to_a) = match self.links {
             Some(links) => links,
             None => {
-                let profile = LinkProfile::reliable();
+                let profile = self.profile.clone();
                 let to_b = self.a.link_up(peer(2), profile.clone(), self.now)?;
                 (to_b, self.b.link_up(peer(1), profile, self.now)?)
             }

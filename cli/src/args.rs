@@ -51,9 +51,13 @@ pub(crate) enum Command {
     /// Groups: private ones with invited members, public ones for whoever has the link
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Peers of other makers, that speak MVDS or BSP: links with them are plain text, and prove nothing
+    #[command(subcommand)]
+    Foreign(ForeignCommand),
     /// Runs the daemon: keeps links with friends, until it gets SIGINT or SIGTERM
     Run {
-        /// Where to listen, like tcp://0.0.0.0:7438 or udp://[::]:7438; may be repeated. Without it: TCP port 7438 on
+        /// Where to listen, like tcp://0.0.0.0:7438 or udp://[::]:7438, and for foreign peers mvds+tcp://127.0.0.1:7439
+        /// or bsp+tcp://127.0.0.1:7440/NAME (plain text!); may be repeated. Without it: TCP port 7438 on
         /// all interfaces, or any free port if that one is taken. A port of 0 is any free one, the same again after a
         /// restart if it is still free
         #[arg(long, value_name = "ADDR")]
@@ -124,6 +128,86 @@ pub(crate) enum PeerCommand {
         #[arg(value_name = "A")]
         peer: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForeignCommand {
+    /// Shows what this device is known by to MVDS peers, and the foreign peers
+    List,
+    /// Adds a foreign peer, or changes what was said of it
+    Add {
+        /// What to call it; a BSP peer is known by this name, which stands in addresses (bsp+tcp://HOST:PORT/NAME)
+        name: String,
+        /// What it speaks
+        #[arg(long, value_enum)]
+        wire: Wire,
+        /// MVDS: the 65 bytes that it is known by, in hexadecimal
+        #[arg(long, value_name = "HEX")]
+        key: Option<String>,
+        /// Whether messages are sent at once (batch) or offered first (interactive)
+        #[arg(long, value_enum)]
+        mode: Option<Mode>,
+        /// MVDS: write what messages come after (field 6004)
+        #[arg(long)]
+        parents: bool,
+        /// Where to dial it; may be repeated
+        #[arg(long, value_name = "ADDR")]
+        dial: Vec<Address>,
+    },
+    /// Removes a foreign peer; its groups and messages stay
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Shares a group with a foreign peer: one of MVDS by --group, one of BSP by --client, --major and --descriptor
+    Share {
+        /// The peer's name
+        name: String,
+        /// The id of the group, 64 hexadecimal digits
+        #[arg(long, value_name = "HEX")]
+        group: Option<String>,
+        /// The client that the group belongs to, like org.briarproject.briar.messaging
+        #[arg(long, value_name = "ID", conflicts_with = "group")]
+        client: Option<String>,
+        /// The client's major version
+        #[arg(long, default_value_t = 0)]
+        major: u32,
+        /// The client's own bytes, in hexadecimal
+        #[arg(long, value_name = "HEX", default_value = "")]
+        descriptor: String,
+    },
+    /// Writes a message in a foreign group; the bytes go as they are
+    Send {
+        /// The id of the group
+        group: String,
+        /// What it says
+        text: String,
+        /// The text is bytes in hexadecimal
+        #[arg(long)]
+        hex: bool,
+    },
+    /// Shows the messages of a foreign group, in delivery order
+    Read {
+        /// The id of the group
+        group: String,
+        /// Only those from this position on; the first is 1
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        from: u64,
+    },
+}
+
+/// What a foreign peer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wire {
+    Mvds,
+    Bsp,
+}
+
+/// How messages go to a foreign peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Batch,
+    Interactive,
 }
 
 #[derive(Debug, Subcommand)]

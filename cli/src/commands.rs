@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod foreign;
 mod group;
 mod init;
 mod peer;
@@ -36,6 +37,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), CliError> {
             let access = Access::new(home)?;
             match command {
                 Command::Peer(command) => peer::run(&access, command, output).await,
+                Command::Foreign(command) => foreign::run(&access, command, output).await,
                 Command::Group(command) => group::run(&access, command, output).await,
                 Command::Send { target, text, expire_after, patience } => {
                     let manner = send::Manner { expire_after, patience };

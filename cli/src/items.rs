@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use hedgerow::{
-    ChatInfo, ChatItem, ChatKind, ChatLine, Contact, Content, Gone, GoneItem, Invitation, WaitingPeer,
+    ChatInfo, ChatItem, ChatKind, ChatLine, Contact, Content, ForeignMessage, ForeignPeer, ForeignWire, Gone,
+    GoneItem, Invitation, WaitingPeer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,70 @@ impl From<WaitingPeer> for PeerItem {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RemovedItem {
     pub(crate) removed: String,
+}
+
+/// What `foreign list` and `foreign add` print.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum ForeignItem {
+    /// What this device is known by to MVDS peers, in hexadecimal.
+    Own { mvds_key: String },
+    Peer {
+        peer_id: String,
+        name: String,
+        wire: ForeignWire,
+        addresses: Vec<String>,
+        connected: bool,
+        groups: Vec<String>,
+    },
+}
+
+impl From<ForeignPeer> for ForeignItem {
+    fn from(peer: ForeignPeer) -> Self {
+        Self::Peer {
+            peer_id: peer.peer.to_string(),
+            name: peer.name,
+            wire: peer.wire,
+            addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+            connected: peer.connected,
+            groups: peer.groups.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// What `foreign share` prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForeignGroupItem {
+    pub(crate) group: String,
+}
+
+/// What `foreign send` prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForeignSentItem {
+    pub(crate) group: String,
+    pub(crate) id: String,
+}
+
+/// What `foreign read` prints; the body is in hexadecimal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForeignMessageItem {
+    pub(crate) position: u64,
+    pub(crate) id: String,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) deps: Vec<String>,
+    pub(crate) body: Option<String>,
+}
+
+impl From<ForeignMessage> for ForeignMessageItem {
+    fn from(message: ForeignMessage) -> Self {
+        Self {
+            position: message.position,
+            id: message.id.to_string(),
+            timestamp_ms: message.timestamp_ms,
+            deps: message.deps.iter().map(ToString::to_string).collect(),
+            body: message.body.map(|body| data_encoding::HEXLOWER.encode(&body)),
+        }
+    }
 }
 
 /// What `group list` prints; `group create` and `group join` print the first kind.

@@ -3,7 +3,7 @@
 //! On the control socket a request is one line of JSON, `{"v":1,"request":{…}}`, and each connection carries one. The
 //! answer is any number of lines `{"v":1,"item":{…}}` and then one `{"v":1,"done":{}}` or `{"v":1,"error":{…}}`.
 
-use hedgerow::OrderKey;
+use hedgerow::{ForeignWire, OrderKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,6 +23,30 @@ pub(crate) enum Request {
     PeerList {},
     PeerRemove {
         peer: String,
+    },
+    ForeignAdd {
+        name: String,
+        wire: ForeignWire,
+        /// In hexadecimal.
+        key: Option<String>,
+        addresses: Vec<String>,
+    },
+    ForeignList {},
+    ForeignRemove {
+        name: String,
+    },
+    ForeignShare {
+        name: String,
+        group: ForeignGroup,
+    },
+    ForeignSend {
+        group: String,
+        /// In hexadecimal.
+        body: String,
+    },
+    ForeignRead {
+        group: String,
+        after: u64,
     },
     GroupCreate {
         name: String,
@@ -58,6 +82,14 @@ pub(crate) enum Request {
     },
     Status {},
     Check {},
+}
+
+/// A group of another maker; bytes are in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ForeignGroup {
+    Id { id: String },
+    Descriptor { client: String, major: u32, descriptor: String },
 }
 
 /// Which messages of a chat.
@@ -102,7 +134,14 @@ pub(crate) struct SendRequest {
 impl Request {
     /// Whether it may be made twice as well as once.
     pub(crate) const fn may_repeat(&self) -> bool {
-        !matches!(self, Self::PeerRemove { .. } | Self::GroupCreate { .. } | Self::GroupInvite { .. })
+        !matches!(
+            self,
+            Self::PeerRemove { .. }
+                | Self::ForeignRemove { .. }
+                | Self::ForeignSend { .. }
+                | Self::GroupCreate { .. }
+                | Self::GroupInvite { .. }
+        )
     }
 
     /// Whether its answer goes on until the client has enough.

@@ -4,15 +4,19 @@ use std::io;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use hedgerow::{Chat, ChatLine, Direction, GroupInvite, Node, NodeError, PeerId, PeerTicket};
+use hedgerow::{
+    Address, Chat, ChatLine, Direction, ForeignDraft, ForeignGroup, ForeignWire, GroupDescriptor, GroupId,
+    GroupInvite, Node, NodeError, PeerId, PeerTicket,
+};
 use serde::Serialize;
 
 use crate::error::{Fault, FaultKind};
 use crate::items::{
-    CapItem, CheckItem, GroupItem, IdItem, MessageItem, PeerItem, RemovedItem, SentItem, TicketItem,
+    CapItem, CheckItem, ForeignGroupItem, ForeignItem, ForeignMessageItem, ForeignSentItem, GroupItem,
+    IdItem, MessageItem, PeerItem, RemovedItem, SentItem, TicketItem,
 };
 use crate::limits::MAX_PAGE;
-use crate::request::{Page, Request, SendRequest};
+use crate::request::{self, Page, Request, SendRequest};
 
 /// Where the items of an answer go.
 pub(crate) trait Sink {
@@ -73,6 +77,41 @@ pub(crate) async fn answer(node: &Node, request: Request, sink: &mut (impl Sink 
             node.remove_peer(peer).await?;
             sink.put(RemovedItem { removed: peer.to_string() }).await
         }
+        Request::ForeignAdd { name, wire, key, addresses } => {
+            sink.put(foreign_add(node, name, wire, key, &addresses).await?).await
+        }
+        Request::ForeignList {} => {
+            sink.put(ForeignItem::Own { mvds_key: HEXLOWER_PERMISSIVE.encode(&node.mvds_key()) }).await?;
+            for peer in node.foreign_peers().await? {
+                sink.put(ForeignItem::from(peer)).await?;
+            }
+            Ok(())
+        }
+        Request::ForeignRemove { name } => {
+            if !node.remove_foreign(&name).await? {
+                return Err(NodeError::NotFound { what: "foreign peer", text: name }.into());
+            }
+            sink.put(RemovedItem { removed: name }).await
+        }
+        Request::ForeignShare { name, group } => {
+            let group = node.share_foreign(&name, foreign_group(group)?).await?;
+            sink.put(ForeignGroupItem { group: group.to_string() }).await
+        }
+        Request::ForeignSend { group, body } => {
+            let id = node.post_foreign(group_id(&group)?, hex(&body)?.into()).await?;
+            sink.put(ForeignSentItem { group, id: id.to_string() }).await
+        }
+        Request::ForeignRead { group, mut after } => {
+            let group = group_id(&group)?;
+            loop {
+                let page = node.read_foreign(group, after, MAX_PAGE).await?;
+                let Some(last) = page.last() else { return Ok(()) };
+                after = last.position;
+                for message in page {
+                    sink.put(ForeignMessageItem::from(message)).await?;
+                }
+            }
+        }
         Request::GroupCreate { name, public } => {
             let chat =
                 if public { node.create_public(&name).await? } else { node.create_group(&name).await? };
@@ -124,6 +163,40 @@ pub(crate) async fn answer(node: &Node, request: Request, sink: &mut (impl Sink 
         Request::Status {} => sink.put(node.status().await?).await,
         Request::Check {} => sink.put(check(node).await?).await,
     }
+}
+
+fn hex(text: &str) -> Result<Vec<u8>, Fault> {
+    let refused = |_| Fault::new(FaultKind::Request, "hexadecimal digits are wanted, two for each byte");
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(refused)
+}
+
+fn group_id(text: &str) -> Result<GroupId, Fault> {
+    text.parse().map_err(|error| Fault::new(FaultKind::Request, error))
+}
+
+fn foreign_group(group: request::ForeignGroup) -> Result<ForeignGroup, Fault> {
+    Ok(match group {
+        request::ForeignGroup::Id { id } => ForeignGroup::Id(group_id(&id)?),
+        request::ForeignGroup::Descriptor { client, major, descriptor } => {
+            let descriptor = GroupDescriptor::new(client, major, hex(&descriptor)?);
+            ForeignGroup::Descriptor(descriptor.map_err(|error| Fault::new(FaultKind::Request, error))?)
+        }
+    })
+}
+
+async fn foreign_add(
+    node: &Node,
+    name: String,
+    wire: ForeignWire,
+    key: Option<String>,
+    addresses: &[String],
+) -> Result<ForeignItem, Stop> {
+    let key = key.map(|key| hex(&key)).transpose()?;
+    let long = |_| Fault::new(FaultKind::Request, "a key of MVDS has 65 bytes");
+    let key = key.map(|key| key.try_into().map_err(long)).transpose()?;
+    let addresses: Result<Vec<Address>, _> = addresses.iter().map(|text| text.parse()).collect();
+    let addresses = addresses.map_err(|error| Fault::new(FaultKind::Request, error))?;
+    Ok(node.add_foreign(ForeignDraft { name, wire, key, addresses }).await?.into())
 }
 
 fn id(node: &Node) -> Result<IdItem, NodeError> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use hedgerow_clients::{Author, Client, Registry};
 use hedgerow_sync_core::{Config, MemoryStore, Store, StoreError};
 use hedgerow_sync_sqlite::{Options, SqliteStore};
+use hedgerow_transports::plain::{BspTcpTransport, MvdsTcpTransport, mvds_key_of};
 use hedgerow_transports::{
-    Address, Identity, Link, MemoryNetwork, RedialConfig, TcpTransport, Transport, UdpTransport,
+    Address, Identity, Link, LinkConfig, MemoryNetwork, RedialConfig, TcpTransport, Transport, UdpTransport,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
@@ -224,6 +225,10 @@ impl Builder {
         let mut transports: Vec<_> = self.transports.into_iter().map(|make| make(identity.clone())).collect();
         transports.push(Arc::new(TcpTransport::new(identity.clone())));
         transports.push(Arc::new(UdpTransport::new(identity.clone())));
+        // Used where a plain address is listened at, or a foreign peer has one, and nowhere else.
+        let key = mvds_key_of(identity.peer_id());
+        transports.push(Arc::new(MvdsTcpTransport::new(key, LinkConfig::default())));
+        transports.push(Arc::new(BspTcpTransport::new(LinkConfig::default())));
         let parts = Parts {
             me: identity.peer_id(),
             transports,

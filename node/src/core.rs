@@ -4,6 +4,7 @@
 
 mod chats;
 mod contacts;
+mod foreign;
 mod index;
 mod invitations;
 pub(crate) mod post;
@@ -23,6 +24,7 @@ use hedgerow_sync_core::{Config, Engine, Event, Time, Verdict};
 pub(crate) use self::chats::ChatRow;
 use self::chats::ChatState;
 use self::contacts::ContactRow;
+use self::foreign::ForeignRow;
 pub(crate) use self::post::Session;
 pub(crate) use self::read::LogPage;
 use self::takeover::Takeovers;
@@ -62,6 +64,7 @@ pub(crate) struct Core {
     me: Arc<Me>,
     shared: Arc<Shared>,
     contacts: BTreeMap<PeerId, ContactRow>,
+    foreign: BTreeMap<PeerId, ForeignRow>,
     chats: BTreeMap<GroupId, ChatState>,
     wires: Wires,
     takeovers: Takeovers,
@@ -89,6 +92,7 @@ impl Core {
             me,
             shared,
             contacts: BTreeMap::new(),
+            foreign: BTreeMap::new(),
             chats: BTreeMap::new(),
             wires: Wires::default(),
             takeovers: Takeovers::default(),
@@ -98,6 +102,7 @@ impl Core {
             uncommitted: false,
         };
         core.load_contacts()?;
+        core.load_foreign()?;
         core.load_chats()?;
         core.engine.commit()?;
         Ok(core)

@@ -43,6 +43,9 @@ pub enum NodeError {
     /// The system gave no thread for the engine.
     #[error("the system gave no thread for the engine: {0}")]
     Thread(#[source] std::io::Error),
+    /// What was said of a foreign peer or group does not go together.
+    #[error("{0}")]
+    Foreign(&'static str),
     /// The ticket is the node's own.
     #[error("this is the node's own ticket")]
     OwnTicket,

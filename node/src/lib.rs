@@ -18,7 +18,8 @@
 //! - A store that fails (a full disk) costs nothing but time: the node drops its links, opens the store again, and goes on
 //!   when it works; until then every call says so ([`NodeError::Store`]).
 //! - A peer can make the node hold no more than its [limits](crate::limits) and its [`Config`] say.
-//! - Only contacts get a link. Strangers that prove their key are [listed](Node::waiting).
+//! - Only contacts get a link. Strangers that prove their key are [listed](Node::waiting). Peers of other makers
+//!   ([`ForeignPeer`]) get plain links, and see nothing but the groups that are shared with them.
 //!
 //! # Threads
 //! One thread runs the engine and its store, one checks signatures; links are tasks of the tokio runtime in which the node
@@ -32,6 +33,7 @@ mod core;
 mod driver;
 mod error;
 mod events;
+mod foreign;
 mod home;
 mod judge;
 pub mod limits;
@@ -51,6 +53,7 @@ pub use chat::{
 pub use contact::{Contact, WaitingPeer};
 pub use error::NodeError;
 pub use events::{Events, NodeEvent};
+pub use foreign::{ForeignDraft, ForeignGroup, ForeignMessage, ForeignPeer, ForeignWire};
 pub use home::{Holder, Home, HomeError, Role};
 pub use node::Node;
 pub use repair::repair_store;

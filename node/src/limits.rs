@@ -20,6 +20,8 @@ pub const VERDICTS_PER_BATCH: usize = 256;
 pub const MAX_LINKS: usize = 1024;
 /// How many contacts one node keeps.
 pub const MAX_CONTACTS: usize = 4096;
+/// How many peers of other makers one node keeps.
+pub const MAX_FOREIGN: usize = 256;
 /// How many strangers are remembered; the oldest are forgotten first.
 pub const MAX_WAITING: usize = 64;
 /// How many invitations are remembered; the oldest are forgotten first (they stay in their chats).

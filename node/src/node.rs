@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hedgerow_clients::limits::{MAX_ADDRESSES, SALT_LEN};
 use hedgerow_clients::{GroupInvite, PeerTicket, check_name};
-use hedgerow_proto::{GroupDescriptor, GroupId, PeerId};
+use hedgerow_proto::limits::MVDS_PEER_LEN;
+use hedgerow_proto::{GroupDescriptor, GroupId, MessageId, PeerId};
 use hedgerow_sync_core::store::CheckReport;
 use hedgerow_transports::Address;
+use hedgerow_transports::plain::{is_plain, mvds_key_of};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -17,6 +20,7 @@ use crate::contact::{Contact, WaitingPeer};
 use crate::core::Core;
 use crate::error::NodeError;
 use crate::events::Events;
+use crate::foreign::{ForeignDraft, ForeignGroup, ForeignMessage, ForeignPeer};
 use crate::limits::FLUSH_MS;
 use crate::net::reachable;
 use crate::shared::{Control, Shared};
@@ -68,11 +72,11 @@ impl Node {
         self.0.name.as_deref()
     }
 
-    /// Where others may dial this node. For a listener on an unspecified address (`0.0.0.0`) these are the address from
+    /// Where others may dial this node, plain listeners for peers of other makers aside. For a listener on an unspecified address (`0.0.0.0`) these are the address from
     /// which the device speaks to the world, and the loopback.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<Address> {
-        self.0.shared.listening().iter().flat_map(reachable).collect()
+        self.0.shared.listening().iter().filter(|address| !is_plain(address)).flat_map(reachable).collect()
     }
 
     /// The node's ticket for others to [add](Node::add_peer): its key, name and present addresses. Its text is URL-safe.
@@ -298,6 +302,76 @@ impl Node {
     pub async fn carry(&self, group: &GroupDescriptor) -> Result<GroupId, NodeError> {
         let group = group.clone();
         self.call(move |core| core.carry(&group)).await
+    }
+
+    /// Where this node listens for peers of other makers, without any protection.
+    #[must_use]
+    pub fn plain_addresses(&self) -> Vec<Address> {
+        self.0.shared.listening().into_iter().filter(is_plain).collect()
+    }
+
+    /// What this node is known by to MVDS peers.
+    #[must_use]
+    pub fn mvds_key(&self) -> [u8; MVDS_PEER_LEN] {
+        mvds_key_of(self.peer_id())
+    }
+
+    /// Adds a peer of another maker, or changes what was said of it. It is dialled at once if it has addresses, in plain
+    /// text, and nothing but groups that are [shared](Node::share_foreign) with it is spoken of.
+    ///
+    /// # Errors
+    /// [`NodeError::Foreign`] when name, key and addresses do not go together; or the node does not work.
+    pub async fn add_foreign(&self, draft: ForeignDraft) -> Result<ForeignPeer, NodeError> {
+        self.call(move |core| core.add_foreign(draft)).await
+    }
+
+    /// Removes a peer of another maker, whose links end at once; whether there was any. Its groups and their messages
+    /// stay.
+    ///
+    /// # Errors
+    /// When the node does not work.
+    pub async fn remove_foreign(&self, name: &str) -> Result<bool, NodeError> {
+        let name = name.to_owned();
+        self.call(move |core| core.remove_foreign(&name)).await
+    }
+
+    /// The peers of other makers.
+    ///
+    /// # Errors
+    /// When the node does not work.
+    pub async fn foreign_peers(&self) -> Result<Vec<ForeignPeer>, NodeError> {
+        self.call(|core| core.foreign_peers()).await
+    }
+
+    /// Shares a group with a peer of another maker, in both directions.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] or [`NodeError::Foreign`]; or the node does not work.
+    pub async fn share_foreign(&self, name: &str, group: ForeignGroup) -> Result<GroupId, NodeError> {
+        let name = name.to_owned();
+        self.call(move |core| core.share_foreign(&name, &group)).await
+    }
+
+    /// Writes in a group of another maker. The body goes as it is.
+    ///
+    /// # Errors
+    /// [`NodeError::UnknownGroup`], the body breaks a rule, the very same was written in this second (MVDS); or the node
+    /// does not work.
+    pub async fn post_foreign(&self, group: GroupId, body: Bytes) -> Result<MessageId, NodeError> {
+        self.call(move |core| core.post_foreign(group, body)).await
+    }
+
+    /// Messages of a group of another maker in delivery order, from after a position, at most `max_count`.
+    ///
+    /// # Errors
+    /// [`NodeError::UnknownGroup`]; or the node does not work.
+    pub async fn read_foreign(
+        &self,
+        group: GroupId,
+        after: u64,
+        max_count: usize,
+    ) -> Result<Vec<ForeignMessage>, NodeError> {
+        self.call(move |core| core.read_foreign(group, after, max_count)).await
     }
 
     /// What happens from now on, messages aside.

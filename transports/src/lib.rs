@@ -10,6 +10,7 @@
 //! | [`MemoryNetwork`], [`memory_pair`] | yes | `mem` | one process: tests and first steps |
 //! | [`TcpTransport`] | yes | `tcp` | the usual |
 //! | [`stream::dial_over`], [`stream::accept_over`] | yes | any | any other byte stream |
+//! | [`plain::MvdsTcpTransport`], [`plain::BspTcpTransport`] | yes | `mvds+tcp`, `bsp+tcp` | peers of other makers: plain, unauthenticated |
 //! | [`UdpTransport`] | no | `udp` | paths that lose, where order is not worth waiting for |
 //! | [`Lossy`] | no | that of the inner link | faults on purpose, repeatable by a seed |
 //!
@@ -81,6 +82,7 @@ mod link;
 mod lossy;
 mod memory;
 mod noise;
+pub mod plain;
 mod redial;
 mod resolve;
 pub mod stream;

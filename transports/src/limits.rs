@@ -18,3 +18,12 @@ pub const MEMORY_QUEUE_FRAMES: usize = 4;
 
 /// How many dialled memory links wait for a listener to accept them before the next dialler has to wait.
 pub const MEMORY_BACKLOG: usize = 16;
+
+/// How many diallers of a plain listener may be about to say who they are.
+pub const PLAIN_HANDSHAKES: usize = 64;
+
+/// How long the rest of a frame that has come in part is waited for on a plain stream, in ms.
+pub const PLAIN_PARTIAL_MS: u64 = 30_000;
+
+/// How long the other end of a plain stream may take nothing of what is written to it, in ms.
+pub const PLAIN_WRITE_MS: u64 = 45_000;

@@ -57,6 +57,11 @@ pub(super) async fn run(
     for address in node.local_addresses() {
         printer.print(Line::Listening { address: address.to_string() }).await;
     }
+    for address in node.plain_addresses() {
+        // Whoever can reach it can read along, and be anybody.
+        eprintln!("warning: {address} is plain text: nothing is encrypted, and no peer proves who it is");
+        printer.print(Line::Listening { address: address.to_string() }).await;
+    }
     let ticket = node.ticket()?.to_string();
     printer.print(Line::Ready { peer_id: node.peer_id().to_string(), ticket }).await;
 

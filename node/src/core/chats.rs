@@ -230,6 +230,7 @@ impl Core {
     /// What people here call a peer.
     pub(super) fn shown(&self, peer: PeerId) -> String {
         let name = self.contacts.get(&peer).and_then(|row| row.shown().map(str::to_owned));
+        let name = name.or_else(|| self.foreign_name(peer).map(str::to_owned));
         name.unwrap_or_else(|| peer.short())
     }
 

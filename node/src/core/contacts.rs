@@ -2,6 +2,7 @@
 
 use hedgerow_clients::{DirectGroup, PeerTicket, check_name};
 use hedgerow_proto::{PeerId, Visibility};
+use hedgerow_transports::plain::is_plain;
 use hedgerow_transports::{Address, CloseReason};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,9 @@ impl ContactRow {
 
     /// The addresses that are addresses: a ticket of a newer version may hold others.
     pub(crate) fn addresses(&self) -> Vec<Address> {
-        self.addresses.iter().filter_map(|text| text.parse().ok()).collect()
+        // A ticket is somebody else's text: nothing in it makes us speak where nobody has to prove who it is.
+        let addresses = self.addresses.iter().filter_map(|text| text.parse().ok());
+        addresses.filter(|address| !is_plain(address)).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `contact` | peer | JSON, a contact |
 //! | `waiting` | peer | JSON, a stranger that wants a link |
+//! | `foreign` | peer | JSON, a peer of another maker |
 //! | `chat` | group | JSON, a group that the node has joined |
 //! | `invite` | group | JSON, an invitation that was not accepted yet |
 //! | `own` | group | number 8, timestamp 8: the last that was published here |
@@ -27,6 +28,7 @@ use crate::error::NodeError;
 
 pub(crate) const CONTACT: &str = "contact";
 pub(crate) const WAITING: &str = "waiting";
+pub(crate) const FOREIGN: &str = "foreign";
 pub(crate) const CHAT: &str = "chat";
 pub(crate) const INVITE: &str = "invite";
 pub(crate) const OWN: &str = "own";

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hedgerow_proto::PeerId;
-use hedgerow_sync_core::{EngineError, LinkId, LinkProfile, ReceiveError};
+use hedgerow_sync_core::{EngineError, LinkId, ReceiveError};
+use hedgerow_transports::plain::is_plain;
 use hedgerow_transports::{CloseReason, LinkInfo};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
@@ -66,10 +67,14 @@ impl Core {
     /// Decides on a new link, and brings it up if it is kept.
     pub(crate) fn admit(&mut self, new: NewWire) -> Result<Admission, NodeError> {
         let peer = new.info.peer;
-        if !self.contacts.contains_key(&peer) {
-            self.stranger(peer, &new.info.address)?;
+        let Some(profile) = self.profile_of(&new.info)? else {
+            if is_plain(&new.info.address) {
+                tracing::warn!(peer = %peer, address = %new.info.address, "not a foreign peer that is known here");
+            } else {
+                self.stranger(peer, &new.info.address)?;
+            }
             return Ok(Admission::Refused(CloseReason::NotAContact));
-        }
+        };
         let rival = self.wires.by_id.iter().find(|(_, wire)| is_rival(&wire.info, &new.info));
         match rival.map(|(id, wire)| (*id, wire.info.initiator)) {
             Some((_, old)) if !takes_over(self.me.peer, peer, old, new.info.initiator) => {
@@ -85,11 +90,6 @@ impl Core {
             None if self.wires.by_id.len() >= MAX_LINKS => return Ok(Admission::Refused(CloseReason::Busy)),
             None => {}
         }
-        let max_frame = new.info.max_frame;
-        let profile = match new.info.reliable {
-            true => LinkProfile { max_frame, ..LinkProfile::reliable() },
-            false => LinkProfile::lossy(max_frame),
-        };
         let now = self.now();
         let link = match self.engine.link_up(peer, profile, now) {
             Err(EngineError::TooManyLinks { .. }) => return Ok(Admission::Refused(CloseReason::Busy)),

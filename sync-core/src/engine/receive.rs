@@ -49,6 +49,8 @@ impl<S: Store> Engine<S> {
         // The peer may have made the frame before it knew our limit.
         let limit = self.config.max_frame.max(limits::DEFAULT_MAX_FRAME);
         let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
+        // Where there is no HELLO it never gets to know it.
+        let limit = if link.caps.sessions { limit } else { limit.max(limits::MAX_FRAME) };
         if bytes.len() > limit {
             return Ok(Err(Rule::OversizedFrame { found: bytes.len(), limit }));
         }
