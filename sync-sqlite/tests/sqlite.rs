@@ -5,6 +5,8 @@
 mod content;
 #[path = "sqlite/damage.rs"]
 mod damage;
+#[path = "sqlite/dialects.rs"]
+mod dialects;
 #[path = "sqlite/files.rs"]
 mod files;
 #[path = "sqlite/kill.rs"]

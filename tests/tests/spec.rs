@@ -141,3 +141,57 @@ fn a_claim_stands_above_a_test() {
     assert!(std::panic::catch_unwind(|| claims("// spec: a-b\nfn f() {}")).is_err());
     assert!(std::panic::catch_unwind(|| claims("// spec: A B\n#[test]\nfn f() {}")).is_err());
 }
+
+/// Lines of code, without what is said in comments and without the tests of the crate.
+fn code_of(folder: &Path, out: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() && name != "tests" {
+            code_of(&path, out);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            out.push((path, code.collect::<Vec<_>>().join("\n")));
+        }
+    }
+}
+
+/// The engine asks what a wire can say, never which wire it is.
+#[test]
+fn dialect_no_code_outside_proto_asks_which_one_it_is() {
+    // Who configures peers of other makers, or frames their streams, has to name what they speak.
+    let may_name = [
+        "sync-core/src/config.rs",
+        "transports/src/plain.rs",
+        "transports/src/plain/mvds.rs",
+        "transports/src/plain/bsp.rs",
+        "transports/src/lib.rs",
+        "node/src/foreign.rs",
+        "node/src/core/foreign.rs",
+        "node/src/builder.rs",
+        "node/src/node.rs",
+        "cli/src/args.rs",
+        "cli/src/items.rs",
+        "cli/src/service.rs",
+        "cli/src/commands/foreign.rs",
+    ];
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for folder in ["sync-core", "sync-sqlite", "clients", "transports", "node", "cli"] {
+        code_of(&root.join(folder).join("src"), &mut files);
+    }
+    assert!(files.len() > 100, "only {} files are found", files.len());
+    for (path, code) in files {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let names_one = ["Dialect::", "Mvds", "mvds", "Bramble", "bramble::", "bramble("]
+            .iter()
+            .any(|word| code.contains(word));
+        assert!(!names_one || may_name.contains(&name.as_str()), "{name} names a dialect");
+        if name.starts_with("sync-core/") {
+            // Profiles are made there, and never looked into.
+            let decides = ["match ", "if ", "matches!"].iter().any(|word| code.contains(word));
+            assert!(!names_one || !decides, "{name} names a dialect, and decides something");
+        }
+    }
+}

@@ -63,7 +63,7 @@ async fn listen(
     let sockets = resolve(scheme, socket).await?;
     let listener = TcpListener::bind(&sockets[..]).await.map_err(|error| TransportError::io(at, error))?;
     let local = listener.local_addr().map_err(|error| TransportError::io(at, error))?;
-    tracing::warn!(address = %at, "links here are neither encrypted nor authenticated");
+    tracing::info!(address = %at, "links here are neither encrypted nor authenticated");
     Ok(Box::new(PlainListener {
         listener,
         address: Address::of_text(scheme, &format!("{local}{suffix}")),

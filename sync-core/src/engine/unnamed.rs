@@ -203,6 +203,27 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
+    /// Whether no answer of a peer is one: it may have no word for what it does not have, and its links lose nothing.
+    pub(super) fn is_mute(&self, peer: PeerNum, group: GroupNum) -> bool {
+        let links = self.peers.get(&peer).into_iter().flat_map(|state| &state.links);
+        let mut links =
+            links.filter_map(|id| self.links.get(id)).filter(|link| link.carried.contains_key(&group));
+        links.all(|link| link.profile.reliable)
+            && self
+                .peers
+                .get(&peer)
+                .and_then(|state| state.groups.get(&group))
+                .is_some_and(|pair| pair.session.by_id)
+    }
+
+    /// A peer that is mute did not answer: it is asked again when it offers the message, or at the next contact.
+    pub(super) fn unanswered_by_id(&mut self, id: MessageId, peer: PeerNum) {
+        if let (Some(group), Some(number)) = (self.wants.group_of(&id), self.wants.number_of(&id, peer)) {
+            self.close_offer(peer, group, number);
+        }
+        self.want_refused(id, peer);
+    }
+
     /// A peer says that it does not have what it was asked for.
     pub(super) fn take_unavailable_by_id(&mut self, peer: PeerNum, ids: &[MessageId]) {
         for id in ids {

@@ -369,6 +369,10 @@ impl<S: Store> Engine<S> {
             if let Some(want) = self.wants.map.get_mut(&id) {
                 want.asked = None;
             }
+            if self.is_mute(peer, group_num) {
+                self.unanswered_by_id(id, peer);
+                return Ok(());
+            }
             self.look_further(id);
         }
         self.dispatch(id);

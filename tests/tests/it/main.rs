@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod disk_errors;
 mod full_disk;
+mod interop;
 mod kill;
 mod proxy;
 mod relay;

@@ -306,6 +306,29 @@ fn dialect_mvds_what_found_no_room_is_asked_for_when_there_is() {
 }
 
 #[test]
+fn dialect_mvds_what_is_not_answered_is_asked_for_once_in_each_contact() {
+    let mut hand = Hand::new(interactive(), Config::default());
+    // A parent that nobody has, and an offer that is not kept.
+    hand.send(&message("child", &[id(1)]));
+    hand.say(&Payload { offers: vec![id(2)], ..Payload::default() });
+    let mut asked = hand.hear().requests;
+    asked.sort_unstable();
+    assert_eq!(asked, [id(1), id(2)]);
+    for _ in 0..200 {
+        hand.now = hand.now + 20_000;
+        hand.engine.handle_timeout(hand.now).unwrap();
+        assert_eq!(hand.hear(), Payload::default());
+    }
+    assert!(hand.engine.audit_books().unwrap().is_empty());
+    assert_eq!(hand.engine.missing(G).len(), 1, "it is awaited all the same");
+    hand.say(&Payload { offers: vec![id(2)], ..Payload::default() });
+    assert_eq!(hand.hear().requests, [id(2)], "offered again, it is asked for again");
+    hand.engine.link_down(hand.link, hand.now);
+    hand.link = hand.engine.link_up(peer(1), interactive(), hand.now).unwrap();
+    assert_eq!(hand.hear().requests, [id(1)]);
+}
+
+#[test]
 fn dialect_mvds_a_group_is_left_and_its_offers_with_it() {
     let mut hand = Hand::new(interactive(), Config::default());
     hand.say(&Payload { offers: (0..50).map(id).collect(), ..Payload::default() });
