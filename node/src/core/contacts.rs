@@ -221,3 +221,17 @@ impl Core {
 pub(super) fn id_matches(id: &str, text: &str) -> bool {
     text.len() >= MIN_ID_DIGITS && id.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_does_not_make_us_speak_in_plain_text() {
+        let addresses =
+            ["tcp://127.0.0.1:1", "mvds+tcp://127.0.0.1:2", "bsp+tcp://127.0.0.1:3/x", "no address"];
+        let addresses = addresses.map(str::to_owned).to_vec();
+        let row = ContactRow { alias: None, name: None, addresses, added_ms: 0 };
+        assert_eq!(row.addresses(), ["tcp://127.0.0.1:1".parse().unwrap()]);
+    }
+}
