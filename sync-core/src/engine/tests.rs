@@ -1,5 +1,6 @@
 //! Engines on a fake clock.
 
+mod answers;
 mod asked_again;
 mod dialects;
 mod failing;

@@ -130,7 +130,7 @@ pub fn chunks(bytes: &[u8]) {
                 expected.push(Taken::Frame(std::mem::take(&mut frame).into()));
                 None
             }
-            (2, [code]) => {
+            (2, [code]) if !within => {
                 expected.push(Taken::Close(CloseReason::from_code(*code)));
                 None
             }

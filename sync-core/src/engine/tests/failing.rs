@@ -11,13 +11,13 @@ use hedgerow_proto::{
     Span, Tombstone, Unavailable, Visibility,
 };
 
-use self::disk::Disk;
+use self::disk::{Disk, Lie};
 use crate::store::{Direction, MessageState, check};
 use crate::testing::by_hand::{batch, encode, greeting, message, wire};
 use crate::testing::{descriptor, open, peer};
 use crate::{
     Config, Draft, Engine, EngineError, Event, LinkId, LinkProfile, MemoryStore, MessageFacts, ReceiveError,
-    Time, Verdict,
+    StoreError, Time, Verdict,
 };
 
 const START: Time = Time(1_000_000);
@@ -505,4 +505,47 @@ fn a_store_that_fails_at_any_call_is_a_crash_at_that_call() {
         seen.extend(failed);
     }
     assert_eq!(seen.len(), STEPS.len() + 1, "{seen:?}");
+}
+
+/// What the engine says of a store that gives back something else than was written.
+fn told<T: std::fmt::Debug>(answer: Result<T, EngineError>) -> String {
+    match answer {
+        Err(EngineError::Store(StoreError::Corrupt(what))) => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_store_gives_back_is_not_believed() {
+    let disk = Disk::new(u64::MAX, false);
+    let mut engine = Engine::open(disk.clone(), config(), [0; 32], START).unwrap();
+    let group = engine.add_group(&descriptor(HONEST), false).unwrap();
+    for n in 0..3 {
+        engine.publish(group, draft(&format!("own {n}"), n), START).unwrap();
+    }
+    engine.commit().unwrap();
+    let last = engine.entry(group, 3).unwrap().unwrap();
+
+    disk.lie(Lie::Bodies);
+    assert!(told(engine.message(&last.id)).contains("its content is not what its id names"));
+    assert!(told(engine.log(group, 0, 9, 999)).contains("its content is not what its id names"));
+    disk.lie(Lie::NothingAt(2));
+    assert!(told(engine.log(group, 0, 9, 999)).contains("no message at position 2"));
+    assert!(told(engine.log(group, 2, 9, 999)).contains("no message at position 2"));
+    disk.lie(Lie::FirstAt(3));
+    assert!(told(engine.log(group, 0, 9, 999)).contains("does not belong to position 3"));
+    disk.lie(Lie::Nothing);
+    assert_eq!(engine.log(group, 0, 9, 999).unwrap().last(), Some(&last), "a question does not stop it");
+
+    // Nor is it sent.
+    engine.set_visibility(HAND, group, Visibility::Shared).unwrap();
+    let link = engine.link_up(HAND, LinkProfile::reliable(), START).unwrap();
+    engine.receive(link, encode(&greeting(&[group])), START).unwrap();
+    disk.lie(Lie::Bodies);
+    let mut sent = engine.poll_transmit(link, START, usize::MAX);
+    if matches!(sent, Ok(Some(_))) {
+        sent = engine.poll_transmit(link, START, usize::MAX);
+    }
+    assert!(told(sent).contains("its content is not what its id names"));
+    assert!(matches!(engine.commit(), Err(EngineError::Poisoned)));
 }

@@ -120,6 +120,38 @@ fn a_peer_that_is_removed_is_gone_with_its_links() {
     assert_eq!(net.bodies(0, group), ["x"], "what there is stays");
 }
 
+#[test]
+fn links_that_cannot_be_are_refused() {
+    let config = Config { max_links: 2, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let (engine, now) = (&mut net.engines[0], net.now);
+    let small = engine.link_up(peer(1), LinkProfile::lossy(limits::MIN_MAX_FRAME - 1), now);
+    let least = limits::MIN_MAX_FRAME;
+    assert!(
+        matches!(small, Err(EngineError::FrameTooSmall { least: l, found }) if l == least && found == l - 1)
+    );
+    for _ in 0..2 {
+        engine.link_up(peer(1), LinkProfile::reliable(), now).unwrap();
+    }
+    let third = engine.link_up(peer(1), LinkProfile::reliable(), now);
+    assert!(matches!(third, Err(EngineError::TooManyLinks { most: 2, .. })), "{third:?}");
+    engine.link_up(peer(2), LinkProfile::reliable(), now).unwrap();
+    assert_eq!(engine.status().links.len(), 3);
+}
+
+#[test]
+fn room_for_own_messages_is_told_before_they_are_written() {
+    let mut net = Net::new(1, 1);
+    let group = net.group("g", false);
+    let cap = 1 << 20;
+    assert!(net.engines[0].has_room(group, 1_000, u64::MAX >> 1).unwrap(), "there is no cap");
+    net.engines[0].set_max_bytes(group, Some(cap)).unwrap();
+    assert!(net.engines[0].has_room(group, 1, cap - 128).unwrap());
+    assert!(!net.engines[0].has_room(group, 1, cap - 127).unwrap());
+    assert!(!net.engines[0].has_room(group, 2, cap - 128).unwrap(), "each counts for 128 bytes more");
+    assert!(!net.engines[0].has_room(group, u64::MAX, 1).unwrap());
+}
+
 /// Opens an engine on a store with a group, a peer, and one row that a test has changed.
 fn opened(change: impl FnOnce(&mut MemoryStore, GroupRow, PeerGroupRow)) -> Result<(), EngineError> {
     let mut engine = open(MemoryStore::new(), &Config::default(), 0, 1, Time(0));

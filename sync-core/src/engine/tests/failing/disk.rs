@@ -20,11 +20,25 @@ pub(super) struct Disk {
     left: Rc<Cell<u64>>,
     /// Whether a commit that fails is kept all the same.
     keeps: bool,
+    lie: Rc<Cell<Lie>>,
+}
+
+/// What a disk gives back wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Lie {
+    #[default]
+    Nothing,
+    /// Bodies have another first byte.
+    Bodies,
+    /// There is nothing at this position.
+    NothingAt(u64),
+    /// At this position is what is at the first.
+    FirstAt(u64),
 }
 
 impl Disk {
     pub(super) fn new(left: u64, keeps: bool) -> Self {
-        Self { rows: Rc::default(), left: Rc::new(Cell::new(left)), keeps }
+        Self { rows: Rc::default(), left: Rc::new(Cell::new(left)), keeps, lie: Rc::default() }
     }
 
     pub(super) fn left(&self) -> u64 {
@@ -34,6 +48,10 @@ impl Disk {
     /// Whether the next call fails.
     fn fails(&self) -> bool {
         self.left.get() == 0
+    }
+
+    pub(super) fn lie(&self, lie: Lie) {
+        self.lie.set(lie);
     }
 
     /// No call fails any more.
@@ -75,14 +93,30 @@ impl Store for Disk {
         self.call(MemoryStore::commit)
     }
 
+    fn at(&self, group: GroupNum, position: u64) -> Result<Option<MessageRow>, StoreError> {
+        self.call(|rows| match self.lie.get() {
+            Lie::NothingAt(lost) if lost == position => Ok(None),
+            Lie::FirstAt(taken) if taken == position => rows.at(group, 1),
+            _ => rows.at(group, position),
+        })
+    }
+
+    fn content(&self, num: MessageNum) -> Result<Option<Content>, StoreError> {
+        let mut content = self.call(|rows| rows.content(num))?;
+        if self.lie.get() == Lie::Bodies
+            && let Some(body) = content.as_mut().and_then(|content| content.body.as_mut())
+        {
+            *body = body.iter().enumerate().map(|(at, byte)| if at == 0 { !byte } else { *byte }).collect();
+        }
+        Ok(content)
+    }
+
     calls! {
         fn load() -> Snapshot;
         fn author_num(group: GroupNum, key: &[u8; 32]) -> Option<AuthorNum>;
         fn author(num: AuthorNum) -> Option<AuthorRow>;
         fn find(id: &MessageId) -> Option<MessageRow>;
         fn row(num: MessageNum) -> Option<MessageRow>;
-        fn at(group: GroupNum, position: u64) -> Option<MessageRow>;
-        fn content(num: MessageNum) -> Option<Content>;
         fn children(parent: MessageNum, after: MessageNum, limit: usize) -> Vec<MessageNum>;
         fn in_state(state: MessageState, after: MessageNum, limit: usize) -> Vec<MessageRow>;
         fn expiring(until_ms: i64, limit: usize) -> Vec<MessageRow>;
