@@ -229,8 +229,7 @@ impl World {
         }
         let start = self.now;
         let mut step = 50;
-        loop {
-            let Some(difference) = self.difference(core)? else { break };
+        while let Some(difference) = self.difference(core)? {
             if liars_too && self.rng.random_bool(0.2) {
                 self.lie(2)?;
             }

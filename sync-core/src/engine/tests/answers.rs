@@ -11,7 +11,8 @@ fn what_came_over_one_link_is_acknowledged_over_another() {
     let group = net.group("g", false);
     let one = Liar::new(&mut net, &[group]);
     let other = Liar::new(&mut net, &[group]);
-    (one.hear(&mut net), other.hear(&mut net));
+    one.hear(&mut net);
+    other.hear(&mut net);
     one.send_at(&mut net, 1, &message(group, "said", &[]));
     let acks = |frames: Vec<Frame>| -> Vec<Span> {
         frames.into_iter().flat_map(|frame| frame.acks).flat_map(|ack| ack.held).collect()
