@@ -2,6 +2,7 @@
 //! time; the next is asked on UNAVAILABLE, on a timeout, or when the link goes down.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use hedgerow_proto::{MessageId, Visibility};
 
@@ -28,8 +29,10 @@ const AGAIN: usize = 16;
 pub(super) struct Wants {
     map: BTreeMap<MessageId, Want>,
     by_group: BTreeMap<GroupNum, BTreeSet<MessageId>>,
-    /// Needed, and all that could be asked said that they do not have it.
+    /// Needed, and nobody is asked: all that could be said that they do not have it.
     exhausted: BTreeSet<(GroupNum, MessageId)>,
+    /// Which of them was looked for again last.
+    again_after: Option<(GroupNum, MessageId)>,
 }
 
 #[derive(Debug, Clone)]
@@ -283,6 +286,7 @@ impl<S: Store> Engine<S> {
             self.set_want_timer(id, report_at);
             return;
         };
+        self.wants.exhausted.remove(&(group, id));
         if let Some(want) = self.wants.map.get_mut(&id) {
             want.asked = Some(peer);
             want.said = false;
@@ -570,19 +574,27 @@ impl<S: Store> Engine<S> {
         if !self.takes_gaps() || !self.may_serve(peer, group) {
             return;
         }
-        let [least, most] = [0, 255].map(|byte| MessageId::from_bytes([byte; 32]));
-        let of_group = (group, least)..=(group, most);
-        let ids: Vec<_> = self.wants.exhausted.range(of_group).take(AGAIN).copied().collect();
-        for (group, id) in ids {
-            self.wants.exhausted.remove(&(group, id));
+        let least = MessageId::from_bytes([0; 32]);
+        let after = self.wants.again_after.filter(|(of, _)| *of == group).unwrap_or((group, least));
+        let of_group = |(of, _): &&(GroupNum, MessageId)| *of == group;
+        let behind =
+            self.wants.exhausted.range((Bound::Excluded(after), Bound::Unbounded)).take_while(of_group);
+        let before = self.wants.exhausted.range((group, least)..=after);
+        let ids: Vec<_> = behind.chain(before).take(AGAIN).copied().collect();
+        self.wants.again_after = ids.last().copied();
+        for (_, id) in ids {
             let Some(want) = self.wants.map.get_mut(&id).filter(|want| want.needed) else { continue };
-            let (times, at) = want.again;
-            want.not_before = want.not_before.max(at);
-            let pause_ms = self.config.request_timeout_ms.max(1) << times.min(12);
-            want.again = (times.saturating_add(1), self.now.max(at) + pause_ms);
-            if !want.sources.iter().any(|(source, _)| *source == peer) {
-                want.sources.push_back((peer, None));
+            if want.sources.len() >= MAX_SOURCES || want.sources.iter().any(|(source, _)| *source == peer) {
+                continue;
             }
+            // Others that are to be asked again wait already.
+            if want.sources.is_empty() {
+                let (times, at) = want.again;
+                want.not_before = want.not_before.max(at);
+                let pause_ms = self.config.request_timeout_ms.max(1) << times.min(12);
+                want.again = (times.saturating_add(1), self.now.max(at) + pause_ms);
+            }
+            want.sources.push_back((peer, None));
             self.dispatch(id);
         }
     }
