@@ -3,7 +3,7 @@
 //!
 //! The messenger of this example moves sealed envelopes through a relay that is slow and loses some of them, as Status
 //! moves MVDS payloads. Run it with `cargo run --release -p hedgerow-sync-core --example embed`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -41,13 +41,16 @@ trait Accept: Send + Sync + 'static {
     async fn accept(&self, stream: TcpStream, from: Address) -> Result<Box<dyn Link>, TransportError>;
 }
 
+/// What came of a stream that was accepted.
+type Opened = Result<Box<dyn Link>, TransportError>;
+
 struct PlainListener {
     listener: TcpListener,
     address: Address,
     scheme: &'static str,
     accept: Arc<dyn Accept>,
     limit: Duration,
-    handshakes: JoinSet<(Address, Result<Box<dyn Link>, TransportError>)>,
+    handshakes: JoinSet<(Address, Opened)>,
     rejections: Rejections,
 }
 

@@ -6,7 +6,7 @@ use hedgerow_proto::PeerId;
 use hedgerow_proto::mvds::peer_id;
 use hedgerow_transports::plain::{BspTcpTransport, MvdsTcpTransport, bsp_peer_id, is_plain, mvds_key_of};
 use hedgerow_transports::{
-    Address, CloseReason, FrameReceiver, Link, LinkConfig, LinkError, Listener, Transport, TransportError,
+    Address, CloseReason, FrameReceiver, LinkConfig, LinkError, Listener, Transport, TransportError,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -61,9 +61,10 @@ async fn dialect_mvds_frames_go_both_ways_between_those_who_say_who_they_are() {
 async fn dialect_mvds_a_frame_of_another_sender_ends_the_link() {
     let ((ann, _), (bob, bob_key)) = (mvds(1), mvds(2));
     let mut listener = bob.listen(&"mvds+tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.address();
     // Ann expects somebody else at this place.
     let (dialled, accepted) =
-        tokio::join!(ann.dial(&listener.address(), PeerId::from_bytes([9; 32])), listener.accept());
+        tokio::join!(ann.dial(&address, PeerId::from_bytes([9; 32])), listener.accept());
     let ((_to_bob, mut from_bob), (mut to_ann, _from_ann)) =
         (dialled.unwrap().split(), accepted.unwrap().split());
     to_ann.send("hello".into()).await.unwrap();

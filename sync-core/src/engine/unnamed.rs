@@ -196,7 +196,9 @@ impl<S: Store> Engine<S> {
             };
             let held = self.store.find(&id)?.is_some_and(|row| row.state != MessageState::Wanted);
             if !held && !self.note_offer_by_id(peer, group, id) {
-                self.pair_mut(peer, group).map(|pair| pair.session.turned_ids.push_front(id));
+                if let Some(pair) = self.pair_mut(peer, group) {
+                    pair.session.turned_ids.push_front(id);
+                }
                 break;
             }
         }

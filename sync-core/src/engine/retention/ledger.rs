@@ -189,10 +189,12 @@ impl Ledger {
 }
 
 /// Gives a name another count, in the order too.
-fn reorder<K: Ord>(by_bytes: &mut BTreeSet<(u64, K)>, name: K, count: &mut u64, change: impl Fn(u64) -> u64)
-where
-    K: Copy,
-{
+fn reorder<K: Copy + Ord>(
+    by_bytes: &mut BTreeSet<(u64, K)>,
+    name: K,
+    count: &mut u64,
+    change: impl Fn(u64) -> u64,
+) {
     by_bytes.remove(&(*count, name));
     *count = change(*count);
     by_bytes.insert((*count, name));
