@@ -311,8 +311,8 @@ pub struct Traffic {
     pub changed_deps: u64,
 }
 
-impl Traffic {
-    pub(crate) fn add(&mut self, other: &Self) {
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
         self.frames_in += other.frames_in;
         self.frames_out += other.frames_out;
         self.bytes_in += other.bytes_in;

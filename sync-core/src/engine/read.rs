@@ -118,6 +118,14 @@ impl<S: Store> Engine<S> {
         Ok(ids)
     }
 
+    /// Whether a peer is known to hold what stands at a position of the delivery order.
+    #[must_use]
+    pub fn is_held_by(&self, peer: hedgerow_proto::PeerId, group: GroupId, position: u64) -> bool {
+        let peer = self.peer_nums.get(&peer).and_then(|num| self.peers.get(num));
+        let pair = peer.and_then(|peer| peer.groups.get(self.group_nums.get(&group)?));
+        pair.is_some_and(|pair| pair.has.contains(position))
+    }
+
     /// The message at a position of the delivery order.
     ///
     /// # Errors
@@ -293,7 +301,7 @@ impl<S: Store> Engine<S> {
     pub fn traffic(&self) -> Traffic {
         let mut sum = self.traffic;
         for link in self.links.values() {
-            sum.add(&link.traffic);
+            sum += link.traffic;
         }
         sum
     }

@@ -116,7 +116,7 @@ impl<S: Store> Engine<S> {
         let unsettled = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()).map(Lossy::take_all);
         self.items_lost(id, unsettled.unwrap_or_default());
         let Some(link) = self.links.remove(&id) else { return };
-        self.traffic.add(&link.traffic);
+        self.traffic += link.traffic;
         let armed =
             link.lossy.and_then(|lossy| lossy.armed).or(link.resend.and_then(|resend| resend.armed()));
         if let Some(at) = armed {

@@ -1,0 +1,142 @@
+//! What is said, as far as it does not depend on what is read.
+
+use rand::RngExt as _;
+use rand::seq::IndexedRandom as _;
+
+use super::{PlanError, impossible, no_node};
+use crate::random::{exponential, stream};
+use crate::scenario::{Scenario, Workload};
+use crate::units::{Share, Size, Span};
+
+/// The longest body, in bytes.
+const MAX_BODY: u64 = 32_768;
+
+/// A message that will be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draft {
+    /// When.
+    pub at: Span,
+    /// By whom.
+    pub author: usize,
+    /// In which group, by its place in the plan.
+    pub group: usize,
+    /// Its body, in bytes.
+    pub size: usize,
+}
+
+/// Who reads a message of a group may answer it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Replies {
+    /// The group, by its place in the plan.
+    pub group: usize,
+    /// The probability for each reader.
+    pub share: Share,
+    /// Mean time to an answer.
+    pub think: Span,
+    /// Mean size of a body.
+    pub size: Size,
+}
+
+type Groups = [(String, Vec<usize>)];
+
+pub(super) fn draw(
+    scenario: &Scenario,
+    groups: &Groups,
+    seed: u64,
+) -> Result<(Vec<Draft>, Vec<Replies>), PlanError> {
+    let length = scenario.stop.after;
+    let mut drafts = Vec::new();
+    let mut replies = Vec::new();
+    for (index, workload) in scenario.workloads.iter().enumerate() {
+        let key = |name: &str| format!("workload.{index}.{name}");
+        let mut rng = stream(seed, "workload", index as u64);
+        match workload {
+            Workload::Burst { group, from, at, count, size } => {
+                let (group, authors) = who(groups, group.as_deref(), from.as_deref(), &key)?;
+                let size = body(*size, &key)?;
+                for author in authors {
+                    drafts.extend(std::iter::repeat_n(Draft { at: *at, author, group, size }, *count));
+                }
+            }
+            Workload::Poisson { group, from, every, size, start, end } => {
+                let (group, authors) = who(groups, group.as_deref(), from.as_deref(), &key)?;
+                let size = body(*size, &key)?;
+                let end = end.unwrap_or(length).min(length);
+                let mut at = start.us();
+                loop {
+                    at += spaced(&mut rng, *every, &key)?;
+                    let Some(&author) = authors.choose(&mut rng).filter(|_| at < end.us()) else { break };
+                    drafts.push(Draft { at: Span::from_us(at), author, group, size });
+                }
+            }
+            Workload::Chat { group, every, reply, think, size } => {
+                let (group, authors) = who(groups, group.as_deref(), None, &key)?;
+                let mut at = 0;
+                loop {
+                    at += spaced(&mut rng, *every, &key)?;
+                    let Some(&author) = authors.choose(&mut rng).filter(|_| at < length.us()) else { break };
+                    let size = drawn_size(&mut rng, *size);
+                    drafts.push(Draft { at: Span::from_us(at), author, group, size });
+                }
+                replies.push(Replies { group, share: *reply, think: *think, size: *size });
+            }
+        }
+    }
+    drafts.sort_by_key(|draft| draft.at);
+    Ok((drafts, replies))
+}
+
+/// An exponentially distributed body length, 1 byte at least.
+pub(crate) fn drawn_size(rng: &mut rand_chacha::ChaCha12Rng, mean: Size) -> usize {
+    let drawn = exponential(rng, Span::from_us(mean.bytes())).us().clamp(1, MAX_BODY);
+    usize::try_from(drawn).unwrap_or(1)
+}
+
+fn spaced(
+    rng: &mut rand_chacha::ChaCha12Rng,
+    every: Span,
+    key: &impl Fn(&str) -> String,
+) -> Result<u64, PlanError> {
+    if every.us() == 0 {
+        return Err(impossible(&key("every"), "must be above 0"));
+    }
+    // Two at once would be one event.
+    Ok(exponential(rng, every).us().max(1) + rng.random_range(0..2))
+}
+
+fn body(size: Size, key: &impl Fn(&str) -> String) -> Result<usize, PlanError> {
+    let bytes = usize::try_from(size.bytes()).ok().filter(|_| size.bytes() <= MAX_BODY);
+    bytes.ok_or_else(|| impossible(&key("size"), format!("{size} is above {MAX_BODY} B, the longest body")))
+}
+
+/// The group by its name, and those of `from`, or all of its members.
+fn who(
+    groups: &Groups,
+    name: Option<&str>,
+    from: Option<&[usize]>,
+    key: &impl Fn(&str) -> String,
+) -> Result<(usize, Vec<usize>), PlanError> {
+    let index = match name {
+        None => 0,
+        Some(name) => groups.iter().position(|(group, _)| group == name).ok_or_else(|| {
+            let names: Vec<&str> = groups.iter().map(|(name, _)| name.as_str()).collect();
+            impossible(&key("group"), format!("there is no group `{name}`; there are {}", names.join(", ")))
+        })?,
+    };
+    let members = groups.get(index).map(|(_, members)| members.as_slice()).unwrap_or_default();
+    match from {
+        None => Ok((index, members.to_vec())),
+        Some(authors) => match authors.iter().find(|author| !members.contains(author)) {
+            None => Ok((index, authors.to_vec())),
+            Some(author) => {
+                let most = members.iter().max().copied().unwrap_or_default() + 1;
+                let message = if *author >= most {
+                    no_node(*author, most)
+                } else {
+                    format!("node {author} is not in the group")
+                };
+                Err(impossible(&key("from"), message))
+            }
+        },
+    }
+}
