@@ -42,6 +42,8 @@ pub struct Outstanding {
     pub called_back: u64,
     /// Acknowledgements that it is owed.
     pub acks_owed: u64,
+    /// As how many spans of positions it is kept what it holds.
+    pub spans: u64,
 }
 
 impl Outstanding {
@@ -84,6 +86,7 @@ impl<S: Store> Engine<S> {
                     turned_away: session.turned_away.len() + session.turned_ids.len() as u64,
                     called_back: session.called_back.len(),
                     acks_owed: session.acks.len() + session.ack_ids.len() as u64,
+                    spans: pair.has.span_count() as u64,
                 });
             }
         }
