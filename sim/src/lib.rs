@@ -18,15 +18,20 @@
 //! assert_eq!(summary, hedgerow_sim::run(&scenario, 7, Path::new("."), |_| true)?);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`run_with`] gives everything that came of a run: its [`Plan`](plan::Plan), its [`Record`](record::Record) and its
+//! [`Summary`]. All of them are written with serde, and are the same, byte for byte, on every machine.
 
+pub mod checks;
+pub mod oracle;
 pub mod plan;
 mod random;
-mod record;
+pub mod record;
 mod run;
 pub mod scenario;
 mod summary;
 pub mod units;
 mod world;
 
-pub use run::{RunError, run};
-pub use summary::{Check, Summary, Times};
+pub use run::{Detail, Run, RunError, doublecheck, run, run_with};
+pub use summary::{Convergence, Fairness, Parking, Spread, StateMemory, Summary, Times, jain};

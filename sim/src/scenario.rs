@@ -2,12 +2,13 @@
 
 mod file;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::file::{ScenarioError, Setting, load, load_text};
-use crate::units::{Rate, Share, Size, Span};
+use crate::units::{Offset, Rate, Share, Size, Span};
 
 /// A whole scenario. A run is a pure function of it and of a seed.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -37,6 +38,15 @@ pub struct Scenario {
     /// What goes wrong beside the links.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// Who lies.
+    #[serde(default, rename = "adversary", skip_serializing_if = "Vec::is_empty")]
+    pub adversaries: Vec<Adversary>,
+    /// Whether the best that any protocol could do is worked out too. It takes time for each message and contact.
+    #[serde(default)]
+    pub oracle: bool,
+    /// Short names for keys, as `loss = "links.loss"`: they can be set and varied as the keys themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
     /// The engine's limits, where they differ from its defaults.
     #[serde(default)]
     pub engine: EngineLimits,
@@ -51,9 +61,12 @@ pub struct Stop {
     /// As soon as everybody who is to have a message has it.
     #[serde(default)]
     pub when_delivered: bool,
-    /// As soon as every author knows that everybody has its messages.
+    /// As soon as every author knows that everybody has its messages. Authors learn that of peers that they meet.
     #[serde(default)]
     pub when_acknowledged: bool,
+    /// As soon as nothing was sent for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_quiet: Option<Span>,
 }
 
 /// The devices.
@@ -68,19 +81,32 @@ pub struct Nodes {
     /// When they are on.
     #[serde(default)]
     pub uptime: Uptime,
-    /// Nodes that are on at other times, by number.
+    /// What each may keep; no limit if absent. At least 263,168 B.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Size>,
+    /// Members that carry messages for the others: it does not count what they get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relays: Vec<usize>,
+    /// Nodes that differ from that.
     #[serde(default, rename = "except", skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<NodeException>,
 }
 
-/// Nodes with an uptime of their own.
+/// Nodes that differ from the others. What is absent is as with the others.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeException {
     /// Which.
     pub nodes: Vec<usize>,
     /// When they are on.
-    pub uptime: Uptime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<Uptime>,
+    /// What each may keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Size>,
+    /// By how much each clock is ahead, exactly; behind with a minus sign, as `-5 min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset: Option<Offset>,
 }
 
 /// When a device is on.
@@ -102,6 +128,16 @@ pub enum Uptime {
         /// How long it is on each day.
         length: Span,
     },
+    /// At these times.
+    Times {
+        /// From when until when each.
+        on: Vec<(Span, Span)>,
+    },
+    /// As a file says, in lines `start,end,node`; times in s.
+    Trace {
+        /// The file, as seen from the scenario's folder.
+        file: PathBuf,
+    },
 }
 
 /// What links are like.
@@ -122,14 +158,40 @@ pub struct Links {
     /// Loss on the way from the node with the higher number, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_back: Option<Loss>,
+    /// Whether nothing comes from the node with the higher number at all.
+    pub simplex: bool,
     /// The share of frames that come twice; datagrams only.
     pub duplication: Share,
+    /// The share of frames that are held back, so that others overtake them; datagrams only.
+    pub reordering: Share,
+    /// How long they are held back.
+    pub reordering_delay: Span,
     /// The share of frames that arrive with a flipped bit, and are dropped by the seal; datagrams only.
     pub corruption: Share,
     /// How long it takes until two devices that meet have a link.
     pub setup: Span,
     /// How long a device goes on believing in a link whose other end is gone.
     pub half_open: Span,
+    /// Links break after this time on average, exponentially distributed, and come up again; never if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaks: Option<Span>,
+    /// Links that differ from that.
+    #[serde(rename = "except", skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<LinkException>,
+}
+
+/// Links that differ from the others.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkException {
+    /// Those between these pairs of nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<(usize, usize)>,
+    /// And all of these nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<usize>,
+    /// What they are like. A key that is absent here has its default.
+    pub links: Links,
 }
 
 impl Default for Links {
@@ -141,10 +203,15 @@ impl Default for Links {
             mtu: Size::from_bytes(65_536),
             loss: Loss::default(),
             loss_back: None,
+            simplex: false,
             duplication: Share::default(),
+            reordering: Share::default(),
+            reordering_delay: Span::from_ms(100),
             corruption: Share::default(),
             setup: Span::default(),
             half_open: Span::default(),
+            breaks: None,
+            exceptions: Vec::new(),
         }
     }
 }
@@ -251,6 +318,41 @@ pub enum Topology {
         /// Pairs of nodes.
         edges: Vec<(usize, usize)>,
     },
+    /// At these times.
+    Contacts {
+        /// Who meets whom when.
+        contacts: Vec<ContactRow>,
+    },
+    /// Couriers go round the places of all others, and are linked to who is there while they stay: the sneakernet.
+    /// They are nodes as the others, so they carry what their groups have.
+    Courier {
+        /// Who goes round. They start evenly spread over the round.
+        couriers: Vec<usize>,
+        /// How long a courier stays at a place.
+        stay: Span,
+        /// How long it takes to the next.
+        travel: Span,
+        /// Nodes at each place, which are linked to each other at all times.
+        #[serde(default = "one")]
+        place_size: usize,
+    },
+    /// Contacts drawn as they are among people: times between contacts have a heavy tail, some pairs meet often, most
+    /// never.
+    HeavyTailed {
+        /// How many contacts there are to be, about.
+        contacts: usize,
+        /// The exponent of the tail of times between two contacts of a pair; 1 to 3, people have about 1.4 to 1.9.
+        #[serde(default = "tail")]
+        exponent: f64,
+        /// The share of pairs that ever meet.
+        #[serde(default = "half")]
+        pairs: Share,
+        /// How long a contact is on average, exponentially distributed.
+        mean: Span,
+        /// Nobody meets anybody for this part of each day, at its end.
+        #[serde(default)]
+        night: Span,
+    },
     /// Contacts from a file.
     Trace {
         /// The file, as seen from the scenario's folder.
@@ -278,6 +380,32 @@ pub enum Topology {
     },
 }
 
+fn one() -> usize {
+    1
+}
+
+fn half() -> Share {
+    Share::new(0.5)
+}
+
+fn tail() -> f64 {
+    1.5
+}
+
+/// Two nodes meet.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContactRow {
+    /// From when.
+    pub from: Span,
+    /// Until when.
+    pub to: Span,
+    /// One.
+    pub a: usize,
+    /// The other.
+    pub b: usize,
+}
+
 /// How a trace of contacts is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -301,6 +429,9 @@ pub struct Group {
     /// So many members drawn at random instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draw: Option<usize>,
+    /// After so long messages expire: nobody may hold or send them any more. Never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Span>,
 }
 
 /// Who says what when.
@@ -355,7 +486,77 @@ pub enum Workload {
         think: Span,
         /// Bodies are this long on average, and exponentially distributed.
         size: Size,
+        /// No answer is given to what is older than this when it is read; without a limit if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        patience: Option<Span>,
     },
+    /// Much at once: a file, or a history.
+    Bulk {
+        /// The group; the first if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// The authors; every member if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Vec<usize>>,
+        /// When.
+        #[serde(default)]
+        at: Span,
+        /// How many bytes each author writes.
+        total: Size,
+        /// In bodies of this size; the last one may be smaller.
+        size: Size,
+    },
+    /// A long public chat: few write most, and most write little (the author of rank r with a weight of r^-skew).
+    PublicChat {
+        /// The group; the first if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Mean time between two messages of all authors together.
+        every: Span,
+        /// Bodies are this long on average, and exponentially distributed.
+        size: Size,
+        /// How unequal authors are: 0 for equal ones.
+        #[serde(default = "skew")]
+        skew: f64,
+        /// Until when; to the end if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<Span>,
+    },
+    /// Nodes come into a group. They are to get all that was ever said there.
+    Join {
+        /// The group; the first if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Who.
+        nodes: Vec<usize>,
+        /// When.
+        at: Span,
+    },
+    /// Nodes leave a group, and forget it.
+    Leave {
+        /// The group; the first if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Who.
+        nodes: Vec<usize>,
+        /// When.
+        at: Span,
+    },
+    /// Again and again somebody comes into a group or leaves it.
+    Churn {
+        /// The group; the first if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Mean time between two changes.
+        every: Span,
+        /// Until when; to the end if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<Span>,
+    },
+}
+
+fn skew() -> f64 {
+    1.0
 }
 
 /// What goes wrong beside the links.
@@ -381,6 +582,17 @@ pub enum Fault {
         #[serde(default)]
         off: Span,
     },
+    /// Devices crash again and again, each time another one.
+    Crashes {
+        /// Which; any if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nodes: Option<Vec<usize>>,
+        /// Mean time between two crashes of all together.
+        every: Span,
+        /// How long a device is off.
+        #[serde(default)]
+        off: Span,
+    },
     /// A device loses its disk, and starts with an empty one.
     LostDisk {
         /// Which.
@@ -397,6 +609,46 @@ pub enum Fault {
         /// When it is restored.
         at: Span,
     },
+}
+
+/// Nodes that lie. They run the engine, and what they send is altered. They count as no members: it does not matter what
+/// they get, nor what they write.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adversary {
+    /// Which.
+    pub nodes: Vec<usize>,
+    /// What they do.
+    pub deeds: Vec<Deed>,
+    /// How often each of them does something of its own accord on each of its links.
+    #[serde(default = "second")]
+    pub every: Span,
+}
+
+fn second() -> Span {
+    Span::from_s(1)
+}
+
+/// What an adversary does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    /// It takes messages, acknowledges them, and passes nothing on: a black hole.
+    Withhold,
+    /// It offers what does not exist.
+    EmptyOffers,
+    /// It acknowledges what it never got.
+    LyingAcks,
+    /// It sends messages that depend on what does not exist.
+    FloodOrphans,
+    /// It sends messages without end. They are valid, so they are delivered.
+    FloodMessages,
+    /// It asks for everything, again and again.
+    AskForAll,
+    /// It sends what is no frame. Its links end by that.
+    Garbage,
+    /// It sends old frames again.
+    Replay,
 }
 
 /// The engine's limits, where they differ from its defaults ([`hedgerow_sync_core::Config`]).
@@ -418,6 +670,12 @@ pub struct EngineLimits {
     /// `request_timeout_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Span>,
+    /// `max_group_bytes`: what one group may keep. At least 263,168 B.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_group_bytes: Option<Size>,
+    /// `horizon_patience_ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon_patience: Option<Span>,
     /// `max_probe_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_probe: Option<Span>,

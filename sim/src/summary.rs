@@ -1,63 +1,18 @@
 //! The figures of a run.
 
-use serde::Serialize;
+mod figures;
 
-use crate::record::Record;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::figures::ratio;
+pub use self::figures::{Spread, Times, jain};
+use crate::checks::{Check, Verdict};
+use crate::oracle::Best;
+use crate::record::{Delivery, Ended, Kinds, NodeRecord, Record};
 use crate::scenario::Scenario;
 
-/// A distribution of times, in ms.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Times {
-    /// How many.
-    pub count: u64,
-    /// Their mean.
-    pub mean_ms: f64,
-    /// Half of them are at most this.
-    pub p50_ms: f64,
-    /// Nine of ten are at most this.
-    pub p90_ms: f64,
-    /// 99 of 100 are at most this.
-    pub p99_ms: f64,
-    /// The longest.
-    pub max_ms: f64,
-}
-
-impl Times {
-    /// From times in us, in any order.
-    #[must_use]
-    pub fn of(mut us: Vec<u64>) -> Self {
-        us.sort_unstable();
-        let sum: u128 = us.iter().map(|us| u128::from(*us)).sum();
-        // The nearest rank: the least value that so many of a hundred do not exceed.
-        let rank = |percent: usize| {
-            let rank = (us.len() * percent).div_ceil(100).saturating_sub(1);
-            us.get(rank).copied().unwrap_or_default() as f64 / 1_000.0
-        };
-        Self {
-            count: us.len() as u64,
-            mean_ms: if us.is_empty() { 0.0 } else { rounded(sum as f64 / us.len() as f64 / 1_000.0) },
-            p50_ms: rank(50),
-            p90_ms: rank(90),
-            p99_ms: rank(99),
-            max_ms: rank(100),
-        }
-    }
-}
-
-/// A rule that must hold in every run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// The rule.
-    pub rule: &'static str,
-    /// How often it was broken.
-    pub broken: u64,
-    /// The first cases, in words.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cases: Vec<String>,
-}
-
 /// What came of a run. Two runs of one scenario and seed have the same, byte for byte.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// Name of the scenario.
@@ -65,15 +20,13 @@ pub struct Summary {
     /// The seed.
     pub seed: u64,
     /// Version of this software.
-    pub build: &'static str,
+    pub build: String,
     /// How many nodes.
-    pub nodes: usize,
+    pub nodes: u64,
     /// Simulated time, in s.
     pub simulated_s: f64,
-    /// Whether nothing was left to happen.
-    pub came_to_rest: bool,
-    /// Whether somebody stopped it.
-    pub interrupted: bool,
+    /// Why the run ended.
+    pub ended: Ended,
     /// Events on the queue.
     pub events: u64,
     /// How often two nodes came into reach of each other.
@@ -82,121 +35,254 @@ pub struct Summary {
     pub links: u64,
     /// Messages written.
     pub messages: u64,
-    /// Messages that were due but whose author was never on again.
+    /// Messages that were due and never written: their author was never on again, or had left.
     pub unwritten: u64,
-    /// (message, member) pairs with a delivery, out of `wanted`.
-    pub delivered: u64,
-    /// (message, member) pairs.
+    /// Messages that were not written because there was no room for them under a cap.
+    pub no_room: u64,
+    /// (message, member) pairs that are to have a delivery.
     pub wanted: u64,
-    /// `delivered` / `wanted`.
+    /// (message, member) pairs with a delivery.
+    pub delivered: u64,
+    /// `delivered` / `wanted`; 0 of nothing.
     pub delivery_ratio: f64,
-    /// From writing to delivery.
+    /// (message, member) pairs of which the author knows the delivery.
+    pub acknowledged: u64,
+    /// From writing until a member has it stored; from joining, if that was later.
+    pub storing: Times,
+    /// From writing until it is delivered at a member.
     pub delivery: Times,
-    /// From writing to delivery at the last member, of the messages that reached all.
+    /// From writing until it is delivered at the last member; of the messages that reached all.
     pub delivery_to_all: Times,
-    /// From writing until the author knew that a peer it met holds it.
+    /// From writing until the author knows that a peer holds it; of peers that it met.
     pub acknowledgement: Times,
     /// Bytes of all bodies written.
     pub body_bytes: u64,
+    /// Bytes of all bodies delivered.
+    pub delivered_bytes: u64,
     /// Bytes of all frames that went into links.
     pub wire_bytes: u64,
     /// Frames that went into links.
     pub frames: u64,
-    /// Frames that links lost.
+    /// Frames that links lost, as they lose frames.
     pub frames_lost: u64,
-    /// `wire_bytes` over the bodies that were delivered.
+    /// Frames that were damaged on the way, and dropped.
+    pub frames_corrupted: u64,
+    /// Frames that came twice.
+    pub frames_repeated: u64,
+    /// Frames that were under way when their link ended.
+    pub frames_cut_off: u64,
+    /// `wire_bytes` over `delivered_bytes`.
     pub overhead: f64,
-    /// MESSAGE records sent.
-    pub messages_sent: u64,
+    /// What all that consists of.
+    pub kinds: Kinds,
+    /// Bytes sent by each node.
+    pub node_bytes: Spread,
+    /// Bytes sent over the links of each pair that had one, in both directions.
+    pub link_bytes: Spread,
     /// MESSAGE records sent, for each delivery.
     pub sends_per_delivery: f64,
+    /// The least that this can be on these links: 1, and as many more as links lose frames.
+    pub sends_lower_bound: f64,
     /// MESSAGE records received by somebody who had the message.
     pub duplicates: u64,
-    /// Messages offered.
-    pub offers: u64,
-    /// Messages requested.
-    pub requests: u64,
-    /// ACK records sent.
-    pub acks: u64,
-    /// Messages that waited for dependencies when the run ended.
-    pub waiting_at_end: u64,
-    /// Links that ended because a peer broke a rule.
+    /// How often talk went forth and back on each link, while it was up: the longest chain of frames of which each
+    /// was sent after the one before had arrived.
+    pub rounds: Spread,
+    /// Messages that waited for dependencies.
+    pub parking: Parking,
+    /// Memory for what nodes know of each other.
+    pub state: StateMemory,
+    /// When everybody had everything.
+    pub convergence: Convergence,
+    /// Whether all carry and get the same.
+    pub fairness: Fairness,
+    /// Links that ended because an honest peer broke a rule of the wire.
     pub violations: u64,
+    /// Links that ended because an adversary broke a rule of the wire.
+    pub adversary_links_ended: u64,
+    /// Messages of adversaries that were delivered: they are members, and may write what they like.
+    pub junk_delivered: u64,
+    /// How often an engine reported a dependency as missing.
+    pub missing_reports: u64,
+    /// Bodies that nodes let go, for lack of room or because their time was over.
+    pub pruned: u64,
+    /// Messages that nodes took for gone.
+    pub gaps: u64,
+    /// The best that any protocol could do, if the scenario asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oracle: Option<Best>,
     /// What must hold.
     pub checks: Vec<Check>,
 }
 
-/// The rules that are checked in every run.
-const RULES: [&str; 3] = ["nothing is made up", "nothing is delivered twice", "dependencies come first"];
+/// Messages that waited for dependencies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parking {
+    /// Deliveries that waited for a ms or more.
+    pub deliveries: u64,
+    /// How long they waited.
+    pub time: Times,
+    /// The most at one node at a time.
+    pub most_at_a_node: u64,
+    /// How many wait when the run ends, at all nodes.
+    pub at_end: u64,
+}
+
+/// Memory for what nodes know of each other: an estimate, in bytes. 256 for each peer and group, 16 for each span of
+/// positions, 48 for each message that is under way, offered, asked for or owed an acknowledgement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct StateMemory {
+    /// The most that was seen at each node. Nodes are looked at in turns, a few at each sample of the timeline.
+    pub most: Spread,
+    /// At each node at the end.
+    pub end: Spread,
+}
+
+/// When everybody had everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// Whether every member has every message.
+    pub complete: bool,
+    /// Since when, in s; if complete.
+    pub at_s: Option<f64>,
+    /// How long after the last message was written, in ms; if complete.
+    pub after_last_message_ms: Option<f64>,
+}
+
+/// Jain's index: 1 if all are equal, 1/n if one has all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fairness {
+    /// Of the bytes that nodes sent.
+    pub bytes_sent: f64,
+    /// Of the share of what it was to have that each node got.
+    pub delivery: f64,
+    /// Of the mean time from writing to delivery at each node.
+    pub latency: f64,
+}
 
 impl Summary {
-    pub(crate) fn of(scenario: &Scenario, seed: u64, record: &Record) -> Self {
-        let traffic = record.traffic.iter().fold(hedgerow_sync_core::Traffic::default(), |mut sum, one| {
-            sum += *one;
-            sum
+    pub(crate) fn of(scenario: &Scenario, seed: u64, record: &Record, oracle: Option<Best>) -> Self {
+        let totals = &record.totals;
+        let delivered = record.deliveries.len() as u64;
+        let wanted: u64 = record.messages.iter().map(|message| u64::from(message.wanted)).sum();
+        let written = |message: u32| record.messages.get(message as usize);
+        let waited = |until: fn(&Delivery) -> u64| {
+            Times::of(record.deliveries.iter().map(|one| until(one) - one.wanted_us).collect())
+        };
+        let answered = record.acknowledgements.iter().map(|one| {
+            one.at_us.saturating_sub(written(one.message).map_or(one.at_us, |message| message.at_us))
         });
-        let delivered = record.reached.len() as u64;
-        let wanted = delivered + record.undelivered as u64;
-        let body_of = |message: u32| record.messages.get(message as usize).map_or(0, |said| said.size as u64);
-        let delivered_bytes: u64 = record.reached.iter().map(|reached| body_of(reached.message)).sum();
-        let all = record.messages.iter().filter(|said| said.lacking == 0 && said.last > said.at);
-        let ways = || record.wires.values().flatten();
-        let wire_bytes = ways().map(|(_, bytes)| bytes).sum();
+        let delivered_bytes: u64 =
+            record.deliveries.iter().filter_map(|one| written(one.message)).map(|m| u64::from(m.size)).sum();
+        let to_all = record.messages.iter().filter(|m| m.wanted > 0 && m.delivered == m.wanted);
+        let parked: Vec<u64> = record.waits().map(|(start, end)| end - start).collect();
+        let ways = || record.links.iter().flat_map(|link| [&link.forth, &link.back]);
+        let mut kinds = Kinds::default();
+        ways().for_each(|way| kinds += way.sent);
+        let wire_bytes = kinds.bytes();
+        let frames_lost: u64 = ways().map(|way| way.lost).sum();
+        let frames_corrupted = ways().map(|way| way.corrupted).sum();
+        let gone = frames_lost + frames_corrupted;
+        let of_nodes = |f: fn(&NodeRecord) -> u64| Spread::of(record.nodes.iter().map(f).collect());
         Self {
             scenario: scenario.name.clone(),
             seed,
-            build: env!("CARGO_PKG_VERSION"),
-            nodes: scenario.nodes.count,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            nodes: record.nodes.len() as u64,
             simulated_s: record.stopped_us as f64 / 1e6,
-            came_to_rest: record.came_to_rest,
-            interrupted: record.interrupted,
-            events: record.events,
-            contacts: record.contacts,
-            links: record.links,
+            ended: record.ended,
+            events: totals.events,
+            contacts: totals.contacts,
+            links: totals.links,
             messages: record.messages.len() as u64,
-            unwritten: record.unwritten,
-            delivered,
+            unwritten: totals.unwritten,
+            no_room: totals.no_room,
             wanted,
+            delivered,
             delivery_ratio: ratio(delivered, wanted),
-            delivery: Times::of(record.reached.iter().map(|reached| reached.after).collect()),
-            delivery_to_all: Times::of(all.map(|said| said.last - said.at).collect()),
-            acknowledgement: Times::of(record.acknowledged.clone()),
-            body_bytes: record.messages.iter().map(|said| said.size as u64).sum(),
+            acknowledged: record.acknowledgements.len() as u64,
+            storing: waited(|one| one.stored_us),
+            delivery: waited(|one| one.delivered_us),
+            delivery_to_all: Times::of(to_all.map(|m| m.last_us - m.at_us).collect()),
+            acknowledgement: Times::of(answered.collect()),
+            body_bytes: record.messages.iter().map(|m| u64::from(m.size)).sum(),
+            delivered_bytes,
             wire_bytes,
-            frames: ways().map(|(frames, _)| frames).sum(),
-            frames_lost: record.frames_lost,
+            frames: kinds.frame.records,
+            frames_lost,
+            frames_corrupted,
+            frames_repeated: ways().map(|way| way.repeated).sum(),
+            frames_cut_off: ways().map(|way| way.cut_off).sum(),
             overhead: ratio(wire_bytes, delivered_bytes),
-            messages_sent: traffic.messages_out,
-            sends_per_delivery: ratio(traffic.messages_out, delivered),
-            duplicates: traffic.duplicates_in,
-            offers: traffic.offers_out,
-            requests: traffic.requests_out,
-            acks: traffic.acks_out,
-            waiting_at_end: record.waiting_at_end,
-            violations: record.violations,
-            checks: RULES
-                .iter()
-                .map(|rule| {
-                    let broken = record.broken.iter().filter(|broken| broken.rule == *rule);
-                    let cases: Vec<String> = broken.map(|broken| broken.what.clone()).collect();
-                    Check { rule, broken: cases.len() as u64, cases }
-                })
-                .collect(),
+            kinds,
+            node_bytes: of_nodes(|node| node.sent.bytes()),
+            link_bytes: Spread::of(
+                record.links.iter().map(|link| link.forth.sent.bytes() + link.back.sent.bytes()).collect(),
+            ),
+            sends_per_delivery: ratio(kinds.message.records, delivered),
+            sends_lower_bound: ratio(kinds.frame.records, kinds.frame.records - gone),
+            duplicates: record.nodes.iter().map(|node| node.duplicates).sum(),
+            rounds: Spread::of(record.rounds.clone()),
+            parking: Parking {
+                deliveries: parked.len() as u64,
+                time: Times::of(parked),
+                most_at_a_node: record.nodes.iter().map(|node| node.parked_most).max().unwrap_or_default(),
+                at_end: record.parked_at_end.len() as u64,
+            },
+            state: StateMemory {
+                most: of_nodes(|node| node.state_most),
+                end: of_nodes(|node| node.state_end),
+            },
+            convergence: Convergence::of(record),
+            fairness: Fairness::of(record),
+            violations: totals.violations,
+            adversary_links_ended: totals.adversary_links_ended,
+            junk_delivered: totals.junk_delivered,
+            missing_reports: totals.missing_reports,
+            pruned: totals.pruned,
+            gaps: totals.gaps,
+            oracle,
+            checks: record.checks.verdicts(),
         }
     }
 
-    /// Whether every rule holds.
+    /// Whether no rule was broken.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.checks.iter().all(|check| check.broken == 0) && self.violations == 0
+        self.checks.iter().all(|check| check.verdict != Verdict::Broken)
     }
 }
 
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { rounded(part as f64 / whole as f64) }
+impl Convergence {
+    fn of(record: &Record) -> Self {
+        let complete = record.messages.iter().all(|m| m.delivered == m.wanted);
+        let (Some(last), Some(had), true) = (
+            record.messages.iter().map(|m| m.at_us).max(),
+            record.messages.iter().map(|m| m.last_us).max(),
+            complete,
+        ) else {
+            return Self { complete, at_s: None, after_last_message_ms: None };
+        };
+        let after = had.saturating_sub(last) as f64 / 1e3;
+        Self { complete, at_s: Some(had as f64 / 1e6), after_last_message_ms: Some(after) }
+    }
 }
 
-/// To six digits after the point.
-fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+impl Fairness {
+    fn of(record: &Record) -> Self {
+        let sent: Vec<u64> = record.nodes.iter().map(|node| node.sent.bytes()).collect();
+        let mut sums = vec![(0_u64, 0_u64); record.nodes.len()];
+        for one in &record.deliveries {
+            if let Some((count, us)) = sums.get_mut(one.node as usize) {
+                *count += 1;
+                *us += one.delivered_us - one.wanted_us;
+            }
+        }
+        // Shares in millionths, so that whole numbers are summed.
+        let shares = sums.iter().zip(&record.wanted_of).filter(|(_, wanted)| **wanted > 0);
+        let shares: Vec<u64> = shares.map(|((count, _), wanted)| count * 1_000_000 / wanted).collect();
+        let means: Vec<u64> =
+            sums.iter().filter(|(count, _)| *count > 0).map(|(count, us)| us / count).collect();
+        Self { bytes_sent: jain(&sent), delivery: jain(&shares), latency: jain(&means) }
+    }
 }

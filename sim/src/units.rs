@@ -10,6 +10,10 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(u64);
 
+/// A length of time ahead, or behind with a minus sign. Written like a [`Span`]; kept in us.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(i64);
+
 /// A number of bytes. Written with `B`, `kB`, `MB`, `GB` (powers of 1000) or `KiB`, `MiB`, `GiB` (of 1024).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(u64);
@@ -106,6 +110,14 @@ impl Span {
     }
 }
 
+impl Offset {
+    /// In ms, rounded towards 0.
+    #[must_use]
+    pub const fn ms(self) -> i64 {
+        self.0 / 1_000
+    }
+}
+
 impl Size {
     /// A size of this many bytes.
     #[must_use]
@@ -154,6 +166,16 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         parse(text, "time", SPANS).map(Self)
+    }
+}
+
+impl FromStr for Offset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (sign, rest) = text.trim().strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+        let us = parse(rest, "time", SPANS)?;
+        i64::try_from(us).map(|us| Self(sign * us)).map_err(|_| format!("`{text}` is too large"))
     }
 }
 
@@ -206,6 +228,15 @@ impl fmt::Display for Span {
     }
 }
 
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        write(f, self.0.unsigned_abs(), SPANS)
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(f, self.0, SIZES.get(..4).unwrap_or(SIZES))
@@ -254,7 +285,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Span, Size, Rate);
+as_text!(Span, Offset, Size, Rate);
 
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,12 +1,10 @@
-//! Random waypoint: each node walks straight to a random place at a random speed, rests, and walks on (Johnson, Maltz
-//! 1996). Who is near whom is looked at each second.
-
-use std::collections::{BTreeMap, HashMap};
+//! Nodes that move: random waypoint, where each node walks straight to a random place at a random speed, rests, and
+//! walks on (Johnson, Maltz 1996), with a look each second at who is near whom; and couriers, who go round places.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
-use super::{Contact, PlanError, impossible};
+use super::{Contact, Meetings, PlanError, Point, impossible, no_node};
 use crate::random::stream;
 use crate::scenario::Topology;
 use crate::units::Span;
@@ -22,6 +20,8 @@ struct Walker {
     left: u64,
     arrives: u64,
     rests: u64,
+    /// Where it went so far.
+    track: Vec<Point>,
 }
 
 pub(super) fn walk(
@@ -29,9 +29,9 @@ pub(super) fn walk(
     count: usize,
     length: Span,
     seed: u64,
-) -> Result<Vec<Contact>, PlanError> {
+) -> Result<Meetings, PlanError> {
     let Topology::RandomWaypoint { side, range, slowest, fastest, pause } = topology else {
-        return Ok(Vec::new());
+        return Ok(Meetings::default());
     };
     for (key, value) in [("side", *side), ("range", *range), ("slowest", *slowest)] {
         if !(value > 0.0 && value < 1e7) {
@@ -46,40 +46,107 @@ pub(super) fn walk(
         .map(|node| {
             let mut rng = stream(seed, "waypoint", node);
             let at = (rng.random::<f64>() * side, rng.random::<f64>() * side);
-            Walker { rng, from: at, to: at, left: 0, arrives: 0, rests: 0 }
+            Walker { rng, from: at, to: at, left: 0, arrives: 0, rests: 0, track: Vec::new() }
         })
         .collect();
-    let mut near: BTreeMap<(usize, usize), u64> = BTreeMap::new();
-    let mut contacts = Vec::new();
-    let mut cells: HashMap<(i64, i64), Vec<usize>> = HashMap::new();
+    let mut grid = Grid::new(*side, *range, count);
     let mut points = vec![(0.0, 0.0); count];
+    // Who is near, since when, by pair: of the second before, and of this one.
+    let mut before: Vec<((u32, u32), u64)> = Vec::new();
+    let mut contacts = Vec::new();
     let mut now = 0;
     while now < length.us() {
-        cells.clear();
-        for (node, (walker, point)) in walkers.iter_mut().zip(&mut points).enumerate() {
+        for (walker, point) in walkers.iter_mut().zip(&mut points) {
             *point = walker.at(now, *side, (*slowest, *fastest), *pause);
-            cells.entry(cell(*point, *range)).or_default().push(node);
         }
-        let mut still: BTreeMap<(usize, usize), u64> = BTreeMap::new();
-        for (a, p) in points.iter().enumerate() {
-            let (x, y) = cell(*p, *range);
-            let around = (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| (x + dx, y + dy)));
-            for &b in around.filter_map(|at| cells.get(&at)).flatten().filter(|b| **b > a) {
-                let Some(q) = points.get(b) else { continue };
-                let (dx, dy) = (p.0 - q.0, p.1 - q.1);
-                if dx * dx + dy * dy <= range * range {
-                    still.insert((a, b), near.remove(&(a, b)).unwrap_or(now));
-                }
+        let mut near = grid.pairs(&points, *range, now);
+        near.sort_unstable();
+        // Both are in order: those that are near still keep their time, those that are not any more have parted.
+        let mut at = near.iter_mut().peekable();
+        for (pair, since) in before {
+            while at.next_if(|(other, _)| *other < pair).is_some() {}
+            match at.next_if(|(other, _)| *other == pair) {
+                Some((_, start)) => *start = since,
+                None => contacts.push(contact(pair, since, now)),
             }
         }
-        // Who was near and is not any more.
-        contacts.extend(near.iter().map(|(&pair, &start)| contact(pair, start, now)));
-        near = still;
+        before = near;
         now += TICK;
     }
-    contacts.extend(near.iter().map(|(&pair, &start)| contact(pair, start, length.us())));
+    contacts.extend(before.into_iter().map(|(pair, since)| contact(pair, since, length.us())));
     contacts.sort_unstable();
-    Ok(contacts)
+    let end = length.us();
+    let positions = walkers.into_iter().map(|mut walker| {
+        walker.track.retain(|point| point.at_us < end);
+        let last = (end - 1).max(walker.left);
+        let at = walker.at(last, *side, (*slowest, *fastest), *pause);
+        walker.track.push(point(last, at));
+        walker.track
+    });
+    Ok((contacts, positions.collect()))
+}
+
+/// A point in m, at a time in us.
+pub(super) fn point(at_us: u64, (x, y): (f64, f64)) -> Point {
+    #[expect(clippy::cast_possible_truncation, reason = "sides are bounded")]
+    let mm = |metres: f64| (metres * 1e3).round() as i64;
+    Point { at_us, x_mm: mm(x), y_mm: mm(y) }
+}
+
+/// Cells that are at least as wide as a radio reaches, so that whom a node hears is in its cell or one around it.
+struct Grid {
+    width: f64,
+    across: usize,
+    cells: Vec<Vec<u32>>,
+}
+
+impl Grid {
+    fn new(side: f64, range: f64, count: usize) -> Self {
+        // About one node to a cell is best; more cells than that cost time each second.
+        let width = range.max(side / (count.max(1) as f64).sqrt());
+        let across = index(side, width) + 1;
+        Self { width, across, cells: vec![Vec::new(); across * across] }
+    }
+
+    fn cell(&self, (x, y): (f64, f64)) -> (usize, usize) {
+        let last = self.across - 1;
+        (index(x, self.width).min(last), index(y, self.width).min(last))
+    }
+
+    /// Pairs of points that are near, as of now.
+    fn pairs(&mut self, points: &[(f64, f64)], range: f64, now: u64) -> Vec<((u32, u32), u64)> {
+        self.cells.iter_mut().for_each(Vec::clear);
+        let mut pairs = Vec::new();
+        for (a, p) in (0_u32..).zip(points) {
+            let (x, y) = self.cell(*p);
+            for row in y.saturating_sub(1)..=(y + 1).min(self.across - 1) {
+                for column in x.saturating_sub(1)..=(x + 1).min(self.across - 1) {
+                    // Only those that stand there already, so that each pair is seen once.
+                    for &b in self.cells.get(row * self.across + column).into_iter().flatten() {
+                        let Some(q) = points.get(b as usize) else { continue };
+                        let (dx, dy) = (p.0 - q.0, p.1 - q.1);
+                        if dx * dx + dy * dy <= range * range {
+                            pairs.push(((b, a), now));
+                        }
+                    }
+                }
+            }
+            if let Some(cell) = self.cells.get_mut(y * self.across + x) {
+                cell.push(a);
+            }
+        }
+        pairs
+    }
+}
+
+fn index(metres: f64, width: f64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sides are bounded and positive"
+    )]
+    let index = (metres / width).floor() as usize;
+    index
 }
 
 impl Walker {
@@ -95,6 +162,10 @@ impl Walker {
             let us = us as u64;
             self.arrives = self.left + us;
             self.rests = self.arrives + self.rng.random_range(0..=pause.us());
+            self.track.push(point(self.left, self.from));
+            if self.rests > self.arrives {
+                self.track.push(point(self.arrives, self.to));
+            }
         }
         if now >= self.arrives {
             return self.to;
@@ -104,18 +175,60 @@ impl Walker {
     }
 }
 
-fn cell(point: (f64, f64), range: f64) -> (i64, i64) {
-    #[expect(clippy::cast_possible_truncation, reason = "sides and ranges are bounded")]
-    let index = |value: f64| (value / range).floor() as i64;
-    (index(point.0), index(point.1))
+fn contact((a, b): (u32, u32), start: u64, end: u64) -> Contact {
+    Contact { start: Span::from_us(start), end: Span::from_us(end), a: a as usize, b: b as usize }
 }
 
-fn contact((a, b): (usize, usize), start: u64, end: u64) -> Contact {
-    Contact { start: Span::from_us(start), end: Span::from_us(end), a, b }
+/// Contacts with couriers, and those of places where several nodes are.
+pub(super) fn rounds(topology: &Topology, count: usize, length: Span) -> Result<Vec<Contact>, PlanError> {
+    let Topology::Courier { couriers, stay, travel, place_size } = topology else { return Ok(Vec::new()) };
+    if let Some(node) = couriers.iter().find(|node| **node >= count) {
+        return Err(impossible("topology.couriers", no_node(*node, count)));
+    }
+    let settled: Vec<usize> = (0..count).filter(|node| !couriers.contains(node)).collect();
+    if *place_size == 0 || settled.is_empty() || stay.us() == 0 {
+        return Err(impossible(
+            "topology.couriers",
+            "there are places, nodes at each, and couriers stay a while",
+        ));
+    }
+    let places: Vec<&[usize]> = settled.chunks(*place_size).collect();
+    let mut contacts = Vec::new();
+    let all = |a: usize, b: usize, start: u64, end: u64| Contact {
+        start: Span::from_us(start),
+        end: Span::from_us(end.min(length.us())),
+        a: a.min(b),
+        b: a.max(b),
+    };
+    for place in &places {
+        for (at, a) in place.iter().enumerate() {
+            contacts.extend(place.iter().skip(at + 1).map(|b| all(*a, *b, 0, length.us())));
+        }
+    }
+    let leg = stay.us() + travel.us();
+    let round = leg * places.len() as u64;
+    for (number, courier) in couriers.iter().enumerate() {
+        // The first is at the first place when all begins, the others are ahead of it.
+        let ahead = round / couriers.len() as u64 * number as u64;
+        let mut visit = ahead / leg;
+        while visit * leg < length.us() + ahead {
+            let (start, end) = (visit * leg, visit * leg + stay.us());
+            let place = usize::try_from(visit % places.len() as u64).ok().and_then(|at| places.get(at));
+            for node in place.copied().into_iter().flatten().filter(|_| end > ahead) {
+                contacts.push(all(*courier, *node, start.saturating_sub(ahead), end - ahead));
+            }
+            visit += 1;
+        }
+    }
+    contacts.retain(|contact| contact.start < contact.end);
+    contacts.sort_unstable();
+    Ok(contacts)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn contacts(range: f64) -> Vec<Contact> {
@@ -126,7 +239,7 @@ mod tests {
             fastest: 2.0,
             pause: Span::from_s(60),
         };
-        walk(&topology, 20, Span::from_s(3_600), 1).unwrap()
+        walk(&topology, 20, Span::from_s(3_600), 1).unwrap().0
     }
 
     #[test]
@@ -146,5 +259,22 @@ mod tests {
         let contacts = contacts(1_500.0);
         assert_eq!(contacts.len(), 190);
         assert!(contacts.iter().all(|c| c.start.us() == 0 && c.end == Span::from_s(3_600)));
+    }
+
+    #[test]
+    fn a_courier_is_at_one_place_at_a_time() {
+        let (stay, travel) = (Span::from_s(600), Span::from_s(3_000));
+        let topology = Topology::Courier { couriers: vec![4, 5], stay, travel, place_size: 2 };
+        let contacts = rounds(&topology, 6, Span::from_s(36_000)).unwrap();
+        let still = contacts.iter().filter(|c| c.b < 4).count();
+        assert_eq!(still, 2, "two places of two");
+        for courier in [4, 5] {
+            let mut visits: Vec<(Span, Span, usize)> =
+                contacts.iter().filter(|c| c.b == courier).map(|c| (c.start, c.end, c.a / 2)).collect();
+            visits.sort_unstable();
+            visits.dedup();
+            assert_eq!(visits.len(), 10, "{visits:?}");
+            assert!(visits.windows(2).all(|pair| pair[0].1 < pair[1].0 && pair[0].2 != pair[1].2));
+        }
     }
 }

@@ -4,11 +4,20 @@ use std::collections::BTreeSet;
 
 use rand::RngExt as _;
 
-use super::{PlanError, impossible, no_node};
+use super::{PlanError, Point, impossible, no_node};
 use crate::random::stream;
 use crate::scenario::Topology;
 
-pub(super) fn edges(topology: &Topology, count: usize, seed: u64) -> Result<Vec<(usize, usize)>, PlanError> {
+/// Pairs of nodes, the lower number first.
+type Pairs = Vec<(usize, usize)>;
+
+/// The links, and where nodes are if that decides about links.
+pub(super) fn edges(
+    topology: &Topology,
+    count: usize,
+    seed: u64,
+) -> Result<(Pairs, Vec<Vec<Point>>), PlanError> {
+    let mut positions = Vec::new();
     let mut edges = Edges { count, pairs: BTreeSet::new() };
     let mut rng = stream(seed, "topology", 0);
     match topology {
@@ -38,6 +47,9 @@ pub(super) fn edges(topology: &Topology, count: usize, seed: u64) -> Result<Vec<
         }
         Topology::Geometric { radius } => {
             let points: Vec<(f64, f64)> = (0..count).map(|_| (rng.random(), rng.random())).collect();
+            // The square is told as one of a km.
+            let still = |(x, y): &(f64, f64)| vec![super::mobility::point(0, (x * 1e3, y * 1e3))];
+            positions = points.iter().map(still).collect();
             for (a, p) in points.iter().enumerate() {
                 for (b, q) in points.iter().enumerate().skip(a + 1) {
                     let (x, y) = (p.0 - q.0, p.1 - q.1);
@@ -100,9 +112,13 @@ pub(super) fn edges(topology: &Topology, count: usize, seed: u64) -> Result<Vec<
                 edges.add(a, b);
             }
         }
-        Topology::Trace { .. } | Topology::RandomWaypoint { .. } => {}
+        Topology::Trace { .. }
+        | Topology::Contacts { .. }
+        | Topology::Courier { .. }
+        | Topology::HeavyTailed { .. }
+        | Topology::RandomWaypoint { .. } => {}
     }
-    Ok(edges.pairs.into_iter().collect())
+    Ok((edges.pairs.into_iter().collect(), positions))
 }
 
 struct Edges {
@@ -129,7 +145,7 @@ mod tests {
     use crate::units::Share;
 
     fn count(topology: &Topology, nodes: usize) -> usize {
-        edges(topology, nodes, 7).unwrap().len()
+        edges(topology, nodes, 7).unwrap().0.len()
     }
 
     #[test]

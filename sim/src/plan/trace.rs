@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Contact, PlanError, impossible};
-use crate::scenario::TraceFormat;
+use super::{Contact, PlanError, Window, impossible, no_node};
+use crate::scenario::{ContactRow, TraceFormat};
 use crate::units::Span;
 
 /// What is wrong with a trace of contacts.
@@ -115,6 +115,78 @@ pub fn read_trace(text: &str, format: TraceFormat, scan: Span) -> Result<Vec<Con
     Ok(contacts)
 }
 
+/// Writes contacts as [`read_trace`] reads them.
+#[must_use]
+pub fn write_trace(contacts: &[Contact], format: TraceFormat) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    match format {
+        TraceFormat::Csv => {
+            text.push_str("start,end,a,b\n");
+            for Contact { start, end, a, b } in contacts {
+                let _ = writeln!(text, "{},{},{a},{b}", start.seconds(), end.seconds());
+            }
+        }
+        TraceFormat::One => {
+            let ups = contacts.iter().map(|c| (c.start, 1, c.a, c.b, "up"));
+            let downs = contacts.iter().map(|c| (c.end, 0, c.a, c.b, "down"));
+            // Of two events at one time, the end of one contact comes before the start of the next.
+            let mut events: Vec<_> = ups.chain(downs).collect();
+            events.sort_unstable();
+            for (at, _, a, b, change) in events {
+                let _ = writeln!(text, "{} CONN {a} {b} {change}", at.seconds());
+            }
+        }
+    }
+    text
+}
+
+/// The contacts of a scenario.
+pub(super) fn explicit(rows: &[ContactRow], count: usize, length: Span) -> Result<Vec<Contact>, PlanError> {
+    let mut contacts = Vec::new();
+    for (index, &ContactRow { from, to, a, b }) in rows.iter().enumerate() {
+        let key = format!("topology.contacts.{index}");
+        if let Some(node) = [a, b].into_iter().find(|node| *node >= count) {
+            return Err(impossible(&key, no_node(node, count)));
+        }
+        if a == b || to <= from {
+            return Err(impossible(&key, "two different nodes meet, from a time to a later one"));
+        }
+        contacts.push(Contact { start: from, end: to, a: a.min(b), b: a.max(b) });
+    }
+    let text = write_trace(&contacts, TraceFormat::Csv);
+    let merged = read_trace(&text, TraceFormat::Csv, Span::default());
+    cut(merged.map_err(|error| impossible("topology.contacts", error.to_string()))?, count, length)
+}
+
+/// When nodes are on, from lines `start,end,node`.
+pub(super) fn read_uptimes(text: &str) -> Result<Vec<(Window, usize)>, TraceError> {
+    let mut windows = Vec::new();
+    for (line, content) in (1..).zip(text.lines().map(str::trim)) {
+        let wrong = |message: &str| TraceError::Line { line, message: message.to_owned() };
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        let fields: Vec<&str> = content.split(',').map(str::trim).collect();
+        let [start, end, node] = fields.as_slice() else {
+            return Err(wrong("a window is `start,end,node`"));
+        };
+        let (Some(start), Some(end)) = (seconds(start), seconds(end)) else {
+            if windows.is_empty() && line == 1 {
+                continue;
+            }
+            return Err(wrong("start and end are numbers of seconds"));
+        };
+        let node =
+            number(node).ok_or_else(|| wrong("a host is a number, with or without a letter before it"))?;
+        if end <= start {
+            return Err(wrong("a window does not end before it starts"));
+        }
+        windows.push((Window { start: Span::from_us(start), end: Span::from_us(end) }, node));
+    }
+    Ok(windows)
+}
+
 /// The contacts that fall into a run.
 pub(super) fn cut(contacts: Vec<Contact>, count: usize, length: Span) -> Result<Vec<Contact>, PlanError> {
     if let Some(most) = contacts.iter().map(|contact| contact.b).max().filter(|most| *most >= count) {
@@ -132,9 +204,11 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 /// Host ids come with or without a letter before the number.
+fn number(text: &str) -> Option<usize> {
+    text.trim_start_matches(|c: char| c.is_ascii_alphabetic()).parse().ok()
+}
+
 fn pair(a: &str, b: &str) -> Option<(usize, usize)> {
-    let number =
-        |text: &str| text.trim_start_matches(|c: char| c.is_ascii_alphabetic()).parse::<usize>().ok();
     let (a, b) = (number(a)?, number(b)?);
     (a != b).then_some((a.min(b), a.max(b)))
 }

@@ -1,5 +1,7 @@
 //! When nodes are on.
 
+use std::path::Path;
+
 use rand::RngExt as _;
 
 use super::{PlanError, Window, impossible, no_node};
@@ -9,18 +11,50 @@ use crate::units::Span;
 
 const DAY: u64 = 86_400_000_000;
 
-pub(super) fn draw(scenario: &Scenario, seed: u64) -> Result<Vec<Vec<Window>>, PlanError> {
+pub(super) fn draw(scenario: &Scenario, seed: u64, folder: &Path) -> Result<Vec<Vec<Window>>, PlanError> {
     let count = scenario.nodes.count;
     let mut models = vec![&scenario.nodes.uptime; count];
-    for (index, exception) in scenario.nodes.exceptions.iter().enumerate() {
+    for exception in &scenario.nodes.exceptions {
+        let Some(uptime) = &exception.uptime else { continue };
         for &node in &exception.nodes {
-            let key = format!("nodes.except.{index}.nodes");
-            *models.get_mut(node).ok_or_else(|| impossible(&key, no_node(node, count)))? = &exception.uptime;
+            if let Some(model) = models.get_mut(node) {
+                *model = uptime;
+            }
         }
     }
     let length = scenario.stop.after;
-    let windows = models.into_iter().zip(0..).map(|(model, node)| of_node(model, length, seed, node));
+    let windows = models.into_iter().zip(0..).map(|(model, node)| match model {
+        Uptime::Trace { file } => from_file(&folder.join(file), node, length, count),
+        model => of_node(model, length, seed, node),
+    });
     windows.collect()
+}
+
+fn from_file(file: &Path, node: u64, length: Span, count: usize) -> Result<Vec<Window>, PlanError> {
+    let text = super::read(file)?;
+    let wrong = |source| PlanError::Trace { file: file.to_owned(), source };
+    let all = super::trace::read_uptimes(&text).map_err(wrong)?;
+    if let Some((_, node)) = all.iter().find(|(_, node)| *node >= count) {
+        return Err(impossible("nodes.uptime.file", no_node(*node, count)));
+    }
+    Ok(tidy(all.into_iter().filter(|(_, of)| *of as u64 == node).map(|(window, _)| window), length))
+}
+
+/// Windows in order, apart, and within the run.
+fn tidy(windows: impl Iterator<Item = Window>, length: Span) -> Vec<Window> {
+    let mut windows: Vec<Window> = windows
+        .filter(|w| w.start < length && w.start < w.end)
+        .map(|w| Window { end: w.end.min(length), ..w })
+        .collect();
+    windows.sort_unstable();
+    let mut tidy: Vec<Window> = Vec::new();
+    for window in windows {
+        match tidy.last_mut() {
+            Some(last) if window.start <= last.end => last.end = last.end.max(window.end),
+            _ => tidy.push(window),
+        }
+    }
+    tidy
 }
 
 fn of_node(model: &Uptime, length: Span, seed: u64, node: u64) -> Result<Vec<Window>, PlanError> {
@@ -65,6 +99,14 @@ fn of_node(model: &Uptime, length: Span, seed: u64, node: u64) -> Result<Vec<Win
             });
             Ok(windows.collect())
         }
+        Uptime::Times { on } => match on.iter().find(|(start, end)| end <= start) {
+            Some((start, end)) => Err(impossible(
+                "nodes.uptime.on",
+                format!("from {start} to {end}: a window ends after it starts"),
+            )),
+            None => Ok(tidy(on.iter().map(|&(start, end)| Window { start, end }), length)),
+        },
+        Uptime::Trace { .. } => Ok(Vec::new()),
     }
 }
 

@@ -1,9 +1,12 @@
 //! What is said, as far as it does not depend on what is read.
 
 use rand::RngExt as _;
+use rand::distr::weighted::WeightedIndex;
 use rand::seq::IndexedRandom as _;
+use rand_distr::Distribution as _;
+use serde::Serialize;
 
-use super::{PlanError, impossible, no_node};
+use super::{Change, PlanError, impossible, no_node};
 use crate::random::{exponential, stream};
 use crate::scenario::{Scenario, Workload};
 use crate::units::{Share, Size, Span};
@@ -11,8 +14,11 @@ use crate::units::{Share, Size, Span};
 /// The longest body, in bytes.
 const MAX_BODY: u64 = 32_768;
 
+/// The shortest body, in bytes: each begins with the number of its message.
+pub const MIN_BODY: u64 = 4;
+
 /// A message that will be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Draft {
     /// When.
     pub at: Span,
@@ -25,7 +31,7 @@ pub struct Draft {
 }
 
 /// Who reads a message of a group may answer it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Replies {
     /// The group, by its place in the plan.
     pub group: usize,
@@ -35,6 +41,8 @@ pub struct Replies {
     pub think: Span,
     /// Mean size of a body.
     pub size: Size,
+    /// What is older than this is not answered.
+    pub patience: Option<Span>,
 }
 
 type Groups = [(String, Vec<usize>)];
@@ -42,6 +50,7 @@ type Groups = [(String, Vec<usize>)];
 pub(super) fn draw(
     scenario: &Scenario,
     groups: &Groups,
+    changes: &[Change],
     seed: u64,
 ) -> Result<(Vec<Draft>, Vec<Replies>), PlanError> {
     let length = scenario.stop.after;
@@ -52,14 +61,14 @@ pub(super) fn draw(
         let mut rng = stream(seed, "workload", index as u64);
         match workload {
             Workload::Burst { group, from, at, count, size } => {
-                let (group, authors) = who(groups, group.as_deref(), from.as_deref(), &key)?;
+                let (group, authors) = authors_of(groups, changes, group.as_deref(), from.as_deref(), &key)?;
                 let size = body(*size, &key)?;
                 for author in authors {
                     drafts.extend(std::iter::repeat_n(Draft { at: *at, author, group, size }, *count));
                 }
             }
             Workload::Poisson { group, from, every, size, start, end } => {
-                let (group, authors) = who(groups, group.as_deref(), from.as_deref(), &key)?;
+                let (group, authors) = authors_of(groups, changes, group.as_deref(), from.as_deref(), &key)?;
                 let size = body(*size, &key)?;
                 let end = end.unwrap_or(length).min(length);
                 let mut at = start.us();
@@ -69,7 +78,7 @@ pub(super) fn draw(
                     drafts.push(Draft { at: Span::from_us(at), author, group, size });
                 }
             }
-            Workload::Chat { group, every, reply, think, size } => {
+            Workload::Chat { group, every, reply, think, size, patience } => {
                 let (group, authors) = who(groups, group.as_deref(), None, &key)?;
                 let mut at = 0;
                 loop {
@@ -78,18 +87,54 @@ pub(super) fn draw(
                     let size = drawn_size(&mut rng, *size);
                     drafts.push(Draft { at: Span::from_us(at), author, group, size });
                 }
-                replies.push(Replies { group, share: *reply, think: *think, size: *size });
+                let (share, think, size, patience) = (*reply, *think, *size, *patience);
+                replies.push(Replies { group, share, think, size, patience });
             }
+            Workload::Bulk { group, from, at, total, size } => {
+                let (group, authors) = authors_of(groups, changes, group.as_deref(), from.as_deref(), &key)?;
+                let size = body(*size, &key)?;
+                for author in authors {
+                    let mut left = usize::try_from(total.bytes()).unwrap_or(usize::MAX);
+                    while left > 0 {
+                        let size = size.min(left).max(4);
+                        drafts.push(Draft { at: *at, author, group, size });
+                        left = left.saturating_sub(size);
+                    }
+                }
+            }
+            Workload::PublicChat { group, every, size, skew, end } => {
+                let (group, authors) = who(groups, group.as_deref(), None, &key)?;
+                let weights = (1..=authors.len()).map(|rank| power(rank, *skew));
+                let weights = WeightedIndex::new(weights)
+                    .map_err(|_| impossible(&key("skew"), format!("{skew}: must be from 0 to 10")))?;
+                let end = end.unwrap_or(length).min(length);
+                let mut at = 0;
+                loop {
+                    at += spaced(&mut rng, *every, &key)?;
+                    if at >= end.us() {
+                        break;
+                    }
+                    let Some(&author) = authors.get(weights.sample(&mut rng)) else { break };
+                    let size = drawn_size(&mut rng, *size);
+                    drafts.push(Draft { at: Span::from_us(at), author, group, size });
+                }
+            }
+            Workload::Join { .. } | Workload::Leave { .. } | Workload::Churn { .. } => {}
         }
     }
     drafts.sort_by_key(|draft| draft.at);
     Ok((drafts, replies))
 }
 
-/// An exponentially distributed body length, 1 byte at least.
+/// rank^-skew, with the same bits on every machine.
+fn power(rank: usize, skew: f64) -> f64 {
+    if (0.0..=10.0).contains(&skew) { libm::pow(rank as f64, -skew) } else { f64::NAN }
+}
+
+/// An exponentially distributed body length.
 pub(crate) fn drawn_size(rng: &mut rand_chacha::ChaCha12Rng, mean: Size) -> usize {
-    let drawn = exponential(rng, Span::from_us(mean.bytes())).us().clamp(1, MAX_BODY);
-    usize::try_from(drawn).unwrap_or(1)
+    let drawn = exponential(rng, Span::from_us(mean.bytes())).us().clamp(MIN_BODY, MAX_BODY);
+    usize::try_from(drawn).unwrap_or(4)
 }
 
 fn spaced(
@@ -105,12 +150,31 @@ fn spaced(
 }
 
 fn body(size: Size, key: &impl Fn(&str) -> String) -> Result<usize, PlanError> {
-    let bytes = usize::try_from(size.bytes()).ok().filter(|_| size.bytes() <= MAX_BODY);
-    bytes.ok_or_else(|| impossible(&key("size"), format!("{size} is above {MAX_BODY} B, the longest body")))
+    let allowed = (MIN_BODY..=MAX_BODY).contains(&size.bytes());
+    let bytes = usize::try_from(size.bytes()).ok().filter(|_| allowed);
+    bytes.ok_or_else(|| impossible(&key("size"), format!("{size}: a body has {MIN_BODY} to {MAX_BODY} B")))
+}
+
+/// The group by its name, and those of `from`, who are members at some time, or all of its members.
+fn authors_of(
+    groups: &Groups,
+    changes: &[Change],
+    name: Option<&str>,
+    from: Option<&[usize]>,
+    key: &impl Fn(&str) -> String,
+) -> Result<(usize, Vec<usize>), PlanError> {
+    let (group, members) = who(groups, name, None, key)?;
+    let joins = |node: usize| changes.iter().any(|c| c.joins && c.group == group && c.node == node);
+    match from {
+        Some(from) if from.iter().all(|node| members.contains(node) || joins(*node)) => {
+            Ok((group, from.to_vec()))
+        }
+        from => who(groups, name, from, key),
+    }
 }
 
 /// The group by its name, and those of `from`, or all of its members.
-fn who(
+pub(super) fn who(
     groups: &Groups,
     name: Option<&str>,
     from: Option<&[usize]>,

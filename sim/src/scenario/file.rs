@@ -192,14 +192,37 @@ fn finish(
     sources: &[Source],
     settings: &[Setting],
 ) -> Result<Scenario, ScenarioError> {
-    for setting in settings {
+    let settings = named(&table, settings)?;
+    for setting in &settings {
         set(&mut table, setting)?;
     }
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path: Vec<String> = error.path().iter().filter_map(name_of).collect();
         let message = error.into_inner().message().to_owned();
-        wrong_value(path, message, file, sources, settings)
+        wrong_value(path, message, file, sources, &settings)
     })
+}
+
+/// The settings, with the scenario's short names replaced by the keys that they stand for.
+fn named(table: &Table, settings: &[Setting]) -> Result<Vec<Setting>, ScenarioError> {
+    let names = table.get("parameters").and_then(Value::as_table);
+    let mut named = Vec::new();
+    for setting in settings {
+        let mut setting = setting.clone();
+        let key = setting.path.first().and_then(|first| names?.get(first));
+        if let Some(key) = key {
+            let key = key.as_str().filter(|key| !key.split('.').any(str::is_empty));
+            let wrong = || ScenarioError::Wrong {
+                place: Place::Setting(setting.text.clone()),
+                message: "`parameters` gives each short name a key, as `loss = \"links.loss\"`".to_owned(),
+            };
+            let mut path: Vec<String> = key.ok_or_else(wrong)?.split('.').map(str::to_owned).collect();
+            path.extend(setting.path.into_iter().skip(1));
+            setting.path = path;
+        }
+        named.push(setting);
+    }
+    Ok(named)
 }
 
 fn name_of(segment: &Segment) -> Option<String> {

@@ -6,15 +6,36 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
 use super::nodes::peer_of;
-use super::{What, World};
-use crate::random::{log_normal, stream};
-use crate::scenario::{Carrier, Latency, Loss, Push, Scenario};
+use super::{Flight, What, World};
+use crate::checks::Rule;
+use crate::random::{exponential, log_normal, stream};
+use crate::record::{FrameEnd, FrameLog, Happening, LinkLog, number, number_of};
+use crate::scenario::{Carrier, Latency, Links, Loss, Push};
 use crate::units::Span;
+
+/// So many links to one peer an engine takes; more are tried again later.
+const MAX_LINKS: usize = 16;
 
 /// A link that is up.
 pub(super) struct Conn {
     ends: [(usize, LinkId); 2],
     ways: [Way; 2],
+    up_us: u64,
+    /// The record of its pair, and of this link in the log.
+    record: u32,
+    log: Option<u32>,
+}
+
+impl Conn {
+    pub(super) fn pair(&self) -> (usize, usize) {
+        let [(a, _), (b, _)] = self.ends;
+        (a, b)
+    }
+
+    /// When something was last sent on it, or it came up, in us.
+    pub(super) fn quiet_since(&self) -> u64 {
+        self.ways.iter().map(|way| way.sent_us).fold(self.up_us, u64::max)
+    }
 }
 
 /// One direction of a link.
@@ -29,6 +50,12 @@ struct Way {
     waiting: bool,
     /// When the latest frame arrives, in us: a stream keeps the order.
     latest: u64,
+    /// When something was last sent, in us.
+    sent_us: u64,
+    /// The longest chain of frames that arrived at the sender's end.
+    heard: u64,
+    /// Frames under way.
+    flying: u64,
 }
 
 impl Way {
@@ -53,14 +80,14 @@ impl Way {
     }
 }
 
-/// What engines are told of links.
-pub(super) fn profile_of(scenario: &Scenario) -> LinkProfile {
-    let mtu = usize::try_from(scenario.links.mtu.bytes()).unwrap_or(usize::MAX);
-    let mut profile = match scenario.links.carrier {
+/// What engines are told of a link.
+pub(super) fn profile_of(links: &Links, push: Option<Push>) -> LinkProfile {
+    let mtu = usize::try_from(links.mtu.bytes()).unwrap_or(usize::MAX);
+    let mut profile = match links.carrier {
         Carrier::Stream => LinkProfile { max_frame: mtu, ..LinkProfile::reliable() },
         Carrier::Datagram => LinkProfile::lossy(mtu),
     };
-    profile.push = match scenario.engine.push {
+    profile.push = match push {
         None | Some(Push::Adaptive) => PushPolicy::Adaptive,
         Some(Push::Always) => PushPolicy::Always,
         Some(Push::OfferFirst) => PushPolicy::OfferFirst,
@@ -69,46 +96,78 @@ pub(super) fn profile_of(scenario: &Scenario) -> LinkProfile {
 }
 
 impl World<'_> {
+    /// Two nodes begin or cease to hear each other.
+    pub(super) fn set_near(&mut self, a: usize, b: usize, near: bool) {
+        for (node, other) in [(a, b), (b, a)] {
+            if let Some(node) = self.nodes.get_mut(node) {
+                if near {
+                    node.near.insert(other)
+                } else {
+                    node.near.remove(&other)
+                };
+            }
+        }
+    }
+
     /// Two nodes that can hear each other get a link, if they can have one.
     pub(super) fn meet(&mut self, a: usize, b: usize) {
+        self.meet_after(a, b, Span::default());
+    }
+
+    /// The same, not before so long from now.
+    pub(super) fn meet_after(&mut self, a: usize, b: usize, least: Span) {
+        let (a, b) = (a.min(b), a.max(b));
         if self.may_connect(a, b) {
-            self.at_us(self.now + self.scenario.links.setup.us(), What::Connect(a, b));
+            let wait = self.links_of(a, b).setup.us().max(least.us());
+            self.at_us(self.now + wait, What::Connect(a, b));
         }
     }
 
     fn may_connect(&self, a: usize, b: usize) -> bool {
-        let on = |node: usize| self.nodes.get(node).is_some_and(|node| node.engine.is_some());
-        self.near.contains(&(a, b))
-            && on(a)
-            && on(b)
+        let (Some(one), Some(other)) = (self.nodes.get(a), self.nodes.get(b)) else { return false };
+        one.near.contains(&b)
+            && one.engine.is_some()
+            && other.engine.is_some()
+            && !one.open.contains_key(&b)
             && !self.is_cut(a, b)
-            && !self.open.contains_key(&(a, b))
     }
 
-    /// A node came on: it meets all who are near.
+    /// A node meets all who are near.
     pub(super) fn meet_all(&mut self, node: usize) {
-        let near: Vec<(usize, usize)> =
-            self.near.iter().copied().filter(|&(a, b)| a == node || b == node).collect();
-        near.into_iter().for_each(|(a, b)| self.meet(a, b));
+        let near: Vec<usize> =
+            self.nodes.get(node).map(|n| n.near.iter().copied().collect()).unwrap_or_default();
+        near.into_iter().for_each(|other| self.meet(node, other));
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize) -> Result<(), EngineError> {
         if !self.may_connect(a, b) {
             return Ok(());
         }
+        let has_room = |node: usize, other: usize| {
+            let to = |link: &&(usize, usize, usize)| link.2 == other;
+            self.nodes.get(node).is_some_and(|node| node.links.values().filter(to).count() < MAX_LINKS)
+        };
+        if !has_room(a, b) || !has_room(b, a) {
+            // They believe in old links still, whose other ends are gone.
+            self.meet_after(a, b, Span::from_s(1));
+            return Ok(());
+        }
+        self.stir();
         self.share(a, b)?;
         let conn = self.conns.len();
+        let links = self.links_of(a, b);
         let mut ends = Vec::with_capacity(2);
         for (node, other, end) in [(a, b, 0), (b, a, 1)] {
             let now = self.local(node);
             let Some(state) = self.nodes.get_mut(node) else { return Ok(()) };
             let Some(engine) = &mut state.engine else { return Ok(()) };
-            let link = engine.link_up(peer_of(other), state.profile.clone(), now)?;
-            state.links.insert(link, (conn, end));
+            let profile = super::profile_of(links, self.scenario.engine.push);
+            let link = engine.link_up(peer_of(other), profile, now)?;
+            state.links.insert(link, (conn, end, other));
+            state.open.insert(other, conn);
             ends.push((node, link));
         }
         let &[first, second] = ends.as_slice() else { return Ok(()) };
-        let links = &self.scenario.links;
         let way = |end: u64, loss: &Loss| Way {
             rng: stream(self.seed, "frames", 2 * conn as u64 + end),
             loss: loss.clone(),
@@ -116,22 +175,48 @@ impl World<'_> {
             busy: 0,
             waiting: false,
             latest: 0,
+            sent_us: 0,
+            heard: 0,
+            flying: 0,
         };
         let ways = [way(0, &links.loss), way(1, links.loss_back.as_ref().unwrap_or(&links.loss))];
-        self.conns.push(Some(Conn { ends: [first, second], ways }));
-        self.open.insert((a, b), conn);
-        self.record.links += 1;
+        let record = self.record.link_between(a, b);
+        if let Some(pair) = self.record.links.get_mut(record as usize) {
+            pair.ups += 1;
+        }
+        let log = self.record.log.as_mut().map(|log| {
+            log.links.push(LinkLog { a: number(a), b: number(b), up_us: self.now, down_us: None });
+            number(log.links.len() - 1)
+        });
+        if let Some(link) = log {
+            self.record.note(self.now, Happening::LinkUp { link });
+        }
+        let state = Conn { ends: [first, second], ways, up_us: self.now, record, log };
+        self.conns.push(Some(Box::new(state)));
+        self.links_up += 1;
+        self.record.totals.links += 1;
+        if let Some(mean) = links.breaks {
+            let after = exponential(&mut stream(self.seed, "breaks", conn as u64), mean);
+            self.at_us(self.now + after.us(), What::Break(conn));
+        }
         self.touch(a)?;
         self.touch(b)
     }
 
     /// A link ends. Both ends know at once, or after a while.
     pub(super) fn disconnect(&mut self, a: usize, b: usize) -> Result<(), EngineError> {
-        let Some(conn) = self.open.remove(&(a, b)).and_then(|conn| self.conns.get_mut(conn)?.take()) else {
-            return Ok(());
-        };
-        let late = self.scenario.links.half_open;
-        for (node, link) in conn.ends {
+        let conn = self.nodes.get(a).and_then(|node| node.open.get(&b).copied());
+        let Some(state) = conn.and_then(|conn| self.conns.get_mut(conn)?.take()) else { return Ok(()) };
+        self.stir();
+        for (node, other) in [(a, b), (b, a)] {
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.open.remove(&other);
+            }
+        }
+        self.account(&state);
+        self.links_up -= 1;
+        let late = self.links_of(a, b).half_open;
+        for (node, link) in state.ends {
             if late.us() > 0 {
                 self.at_us(self.now + late.us(), What::HangUp { node, link });
             } else {
@@ -139,6 +224,27 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A link is over, or the run is: notes what there is to note of it.
+    pub(super) fn account(&mut self, conn: &Conn) {
+        let rounds = conn.ways.iter().map(|way| way.heard).max().unwrap_or_default();
+        self.record.rounds.push(rounds);
+        if let Some(pair) = self.record.links.get_mut(conn.record as usize) {
+            pair.up_us += self.now - conn.up_us;
+        }
+        for (end, way) in conn.ways.iter().enumerate() {
+            if let Some(record) = self.record.way(conn.record, end) {
+                record.cut_off += way.flying;
+            }
+        }
+        if let Some(link) = conn.log {
+            let log = self.record.log.as_mut().and_then(|log| log.links.get_mut(link as usize));
+            if let Some(log) = log {
+                log.down_us = Some(self.now);
+            }
+            self.record.note(self.now, Happening::LinkDown { link });
+        }
     }
 
     pub(super) fn hang_up(&mut self, node: usize, link: LinkId) -> Result<(), EngineError> {
@@ -170,62 +276,132 @@ impl World<'_> {
             }
             way.waiting = false;
             let local = self.local(node);
-            let engine = self.nodes.get_mut(node).and_then(|node| node.engine.as_mut());
+            let Some(state) = self.nodes.get_mut(node) else { return Ok(()) };
+            let engine = state.engine.as_mut();
             let Some(frame) = engine.map_or(Ok(None), |e| e.poll_transmit(link, local, usize::MAX))? else {
                 return Ok(());
             };
-            self.send(conn, end, &frame);
-        }
-    }
-
-    fn send(&mut self, conn: usize, end: usize, frame: &Bytes) {
-        let links = &self.scenario.links;
-        let now = self.now;
-        let Some(Some(state)) = self.conns.get_mut(conn) else { return };
-        let [(a, _), (b, _)] = state.ends;
-        let Some(way) = state.ways.get_mut(end) else { return };
-        way.busy = now + links.bandwidth.map_or(0, |rate| rate.us_for(frame.len()));
-        self.record.sent(a, b, end, frame.len());
-        let mut arrivals = Vec::with_capacity(2);
-        match links.carrier {
-            Carrier::Stream => {
-                way.latest = way.latest.max(way.busy + way.delay(&links.latency));
-                arrivals.push(way.latest);
-            }
-            Carrier::Datagram => {
-                let copies = 1 + usize::from(way.rng.random_bool(links.duplication.value()));
-                for copy in 0..copies {
-                    let lost = copy == 0 && way.is_lost();
-                    let altered = way.rng.random_bool(links.corruption.value());
-                    let at = way.busy + way.delay(&links.latency);
-                    if lost || altered {
-                        self.record.frames_lost += 1;
-                    } else {
-                        arrivals.push(at);
+            match &mut state.liar {
+                None => self.send(conn, end, &frame),
+                Some(liar) => {
+                    for frame in liar.alter(link, &frame, local.as_timestamp_ms()) {
+                        self.send(conn, end, &frame);
                     }
                 }
             }
         }
-        for at in arrivals {
-            self.at_us(at, What::Frame { conn, end: 1 - end, frame: frame.clone() });
+    }
+
+    pub(super) fn send(&mut self, conn: usize, end: usize, frame: &Bytes) {
+        let now = self.now;
+        let Some(Some(state)) = self.conns.get_mut(conn) else { return };
+        let ((a, b), record, link) = (state.pair(), state.record, state.log);
+        let from = if end == 0 { a } else { b };
+        let links = self.links_of(a, b);
+        let Some(Some(state)) = self.conns.get_mut(conn) else { return };
+        let Some(way) = state.ways.get_mut(end) else { return };
+        way.busy = now.max(way.busy) + links.bandwidth.map_or(0, |rate| rate.us_for(frame.len()));
+        way.sent_us = now;
+        let round = way.heard + 1;
+        let kinds = self.record.sent(record, end, from, frame, now);
+        if !self.record.is_adversary(a) && !self.record.is_adversary(b) && self.plan.adversaries.is_empty() {
+            let still = now > self.stirred_us + self.patience_us;
+            if still {
+                self.record.checks.expect(Rule::Silence, false, || {
+                    format!("node {from} sent {} bytes at {} s", frame.len(), now as f64 / 1e6)
+                });
+            }
+        }
+        let log = self.record.log_frame(|| {
+            let mut messages = Vec::new();
+            crate::record::scan(frame, |body| messages.extend(number_of(body)));
+            let (bytes, to) = (number(frame.len()), number(if end == 0 { b } else { a }));
+            let (link, from) = (link.unwrap_or_default(), number(from));
+            FrameLog { link, from, to, sent_us: now, bytes, kinds, messages, fates: Vec::new() }
+        });
+        // A frame that comes twice is lost and delayed twice, each time anew.
+        let mut arrivals = Vec::with_capacity(2);
+        match links.carrier {
+            Carrier::Stream => {
+                way.latest = way.latest.max(way.busy + way.delay(&links.latency));
+                arrivals.push((way.latest, FrameEnd::UnderWay));
+            }
+            Carrier::Datagram => {
+                let twice = way.rng.random_bool(links.duplication.value());
+                for copy in 0..1 + usize::from(twice) {
+                    let lost = copy == 0 && way.is_lost();
+                    let altered = way.rng.random_bool(links.corruption.value());
+                    let late = way.rng.random_bool(links.reordering.value());
+                    let extra = if late { links.reordering_delay.us() } else { 0 };
+                    let at = way.busy + way.delay(&links.latency) + extra;
+                    arrivals.push(match (lost, altered) {
+                        (true, _) => (at, FrameEnd::Lost),
+                        (_, true) => (at, FrameEnd::Corrupted),
+                        _ => (at, FrameEnd::UnderWay),
+                    });
+                }
+                if let Some(way) = self.record.way(record, end).filter(|_| twice) {
+                    way.repeated += 1;
+                }
+            }
+        }
+        if links.simplex && end == 1 {
+            arrivals.iter_mut().for_each(|(_, fate)| *fate = FrameEnd::Lost);
+        }
+        for (at, fate) in arrivals {
+            self.record.fate(log, at, fate);
+            match fate {
+                FrameEnd::Lost => self.record.lost(record, end),
+                FrameEnd::Corrupted => {
+                    if let Some(way) = self.record.way(record, end) {
+                        way.corrupted += 1;
+                    }
+                }
+                _ => {
+                    if let Some(Some(state)) = self.conns.get_mut(conn)
+                        && let Some(way) = state.ways.get_mut(end)
+                    {
+                        way.flying += 1;
+                    }
+                    let frame = frame.clone();
+                    self.at_us(at, What::Frame(Flight { conn, end: 1 - end, round, log, frame }));
+                }
+            }
         }
     }
 
-    pub(super) fn arrive(&mut self, conn: usize, end: usize, frame: Bytes) -> Result<(), EngineError> {
-        let Some(Some(state)) = self.conns.get(conn) else { return Ok(()) };
+    pub(super) fn arrive(&mut self, flight: Flight) -> Result<(), EngineError> {
+        let Flight { conn, end, round, log, frame } = flight;
+        let Some(Some(state)) = self.conns.get_mut(conn) else {
+            self.record.settle(log, self.now, FrameEnd::CutOff);
+            return Ok(());
+        };
+        let (a, b) = state.pair();
+        let [forth, back] = &mut state.ways;
+        let (sent_by, heard_by) = if end == 1 { (forth, back) } else { (back, forth) };
+        sent_by.flying = sent_by.flying.saturating_sub(1);
+        heard_by.heard = heard_by.heard.max(round);
         let Some(&(node, link)) = state.ends.get(end) else { return Ok(()) };
-        let [(a, _), (b, _)] = state.ends;
+        self.record.settle(log, self.now, FrameEnd::Arrived);
+        self.record.received(node, &frame);
         let now = self.local(node);
         let engine = self.nodes.get_mut(node).and_then(|node| node.engine.as_mut());
         match engine.map_or(Ok(()), |engine| engine.receive(link, frame, now)) {
             Ok(()) => self.touch(node),
             Err(ReceiveError::Engine(error)) => Err(error),
-            Err(_) => {
+            Err(rule) => {
+                let sender = if end == 0 { b } else { a };
+                if self.record.is_adversary(sender) {
+                    self.record.totals.adversary_links_ended += 1;
+                } else {
+                    self.record.totals.violations += 1;
+                    self.record.checks.expect(Rule::Conformance, false, || {
+                        format!("node {node} ended its link to node {sender}: {rule}")
+                    });
+                }
                 // The engine has ended the link already.
-                self.record.violations += 1;
                 self.disconnect(a, b)?;
-                let again = self.now + self.scenario.links.setup.us().max(Span::from_s(1).us());
-                self.at_us(again, What::Connect(a, b));
+                self.meet_after(a, b, Span::from_s(1));
                 Ok(())
             }
         }

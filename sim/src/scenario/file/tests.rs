@@ -54,6 +54,20 @@ fn errors_point_at_the_line_and_say_what_is_allowed() {
 }
 
 #[test]
+fn short_names_stand_for_keys() {
+    let text = format!("{PLAIN}\n[parameters]\nloss = \"links.loss\"\nbody = \"workload.0.size\"\n");
+    let settings = ["loss=0.25", "body=100 B"].map(|setting| setting.parse().unwrap());
+    let scenario = load_text(&text, &file(), &settings).unwrap();
+    assert_eq!(scenario.links.loss, Loss::Independent(Share::new(0.25)));
+    assert!(
+        error(&text, &["loss=2"]).starts_with("--set loss=2: `links.loss`: "),
+        "{}",
+        error(&text, &["loss=2"])
+    );
+    assert!(error(&text, &["los=2"]).contains("unknown field `los`"));
+}
+
+#[test]
 fn a_wrong_setting_is_named() {
     assert!(error(PLAIN, &["links.loss=2"]).starts_with("--set links.loss=2: "));
     assert!(error(PLAIN, &["links.lost=0.1"]).starts_with("--set links.lost=0.1: "));
