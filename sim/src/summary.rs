@@ -104,6 +104,8 @@ pub struct Summary {
     pub junk_delivered: u64,
     /// How often an engine reported a dependency as missing.
     pub missing_reports: u64,
+    /// How often a message did not fit through a link, because of the link's MTU.
+    pub too_large: u64,
     /// Bodies that nodes let go, for lack of room or because their time was over.
     pub pruned: u64,
     /// Messages that nodes took for gone.
@@ -239,6 +241,7 @@ impl Summary {
             adversary_links_ended: totals.adversary_links_ended,
             junk_delivered: totals.junk_delivered,
             missing_reports: totals.missing_reports,
+            too_large: totals.too_large,
             pruned: totals.pruned,
             gaps: totals.gaps,
             oracle,

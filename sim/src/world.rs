@@ -50,6 +50,8 @@ pub(crate) struct World<'a> {
     stirred_us: u64,
     /// Whether nothing was such a reason for so long that silence is due.
     was_still: bool,
+    /// Whether there is silence some time after that: no adversary talks, and no room comes back with time.
+    owes_silence: bool,
     /// For so long after that there may be talk, in us.
     patience_us: u64,
     /// Which node is looked at next, for its memory.
@@ -169,10 +171,12 @@ impl<'a> World<'a> {
             answers_due: 0,
             stirred_us: 0,
             was_still: false,
+            owes_silence: false,
             patience_us: if datagrams { PATIENCE_DATAGRAM } else { PATIENCE_STREAM }.us(),
             look_at: 0,
             record: Record::new(plan, room),
         };
+        world.owes_silence = plan.adversaries.is_empty() && !world.lets_go();
         for (node, windows) in plan.windows.iter().enumerate() {
             for window in windows {
                 world.at(window.start, What::Window(node, true));
@@ -323,7 +327,7 @@ impl<'a> World<'a> {
             What::Connect(a, b) => self.connect(a, b),
             What::Window(node, on) => self.switch(node, |node| node.is_awake = on),
             What::Frame(flight) => self.arrive(flight),
-            What::Free { conn, end } => self.pull(conn, end),
+            What::Free { conn, end } => self.free(conn, end),
             What::Timer(node) => self.tick(node),
             What::Write(index) => {
                 self.queue_draft(index + 1);

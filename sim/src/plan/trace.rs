@@ -71,8 +71,8 @@ pub fn read_trace(text: &str, format: TraceFormat, scan: Span) -> Result<Vec<Con
                     return Err(wrong("a contact is `start,end,a,b`"));
                 };
                 let (Some(start), Some(end)) = (seconds(start), seconds(end)) else {
-                    // The first line may name the columns.
-                    if line == 1 {
+                    // The first of them may name the columns.
+                    if by_pair.is_empty() {
                         continue;
                     }
                     return Err(wrong("start and end are numbers of seconds"));
@@ -172,7 +172,7 @@ pub(super) fn read_uptimes(text: &str) -> Result<Vec<(Window, usize)>, TraceErro
             return Err(wrong("a window is `start,end,node`"));
         };
         let (Some(start), Some(end)) = (seconds(start), seconds(end)) else {
-            if windows.is_empty() && line == 1 {
+            if windows.is_empty() {
                 continue;
             }
             return Err(wrong("start and end are numbers of seconds"));
@@ -244,7 +244,7 @@ mod tests {
             ("x CONN 1 2 up", TraceFormat::One),
             ("0 CONN 1 2 sideways", TraceFormat::One),
             ("0 CONN 1 2", TraceFormat::One),
-            ("a,b,c,d\n1,2,3", TraceFormat::Csv),
+            ("a,b,c,d\n1,2,0,1\na,b,c,d", TraceFormat::Csv),
             ("5,1,0,1", TraceFormat::Csv),
         ] {
             assert!(

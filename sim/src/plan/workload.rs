@@ -49,11 +49,18 @@ type Groups = [(String, Vec<usize>)];
 
 pub(super) fn draw(
     scenario: &Scenario,
-    groups: &Groups,
+    members: &Groups,
     changes: &[Change],
     seed: u64,
 ) -> Result<(Vec<Draft>, Vec<Replies>), PlanError> {
     let length = scenario.stop.after;
+    // Relays and adversaries write nothing, unless they are named.
+    let lies = |node: &usize| scenario.adversaries.iter().any(|adversary| adversary.nodes.contains(node));
+    let silent = |node: &usize| scenario.nodes.relays.contains(node) || lies(node);
+    let honest = |nodes: &[usize]| nodes.iter().copied().filter(|node| !silent(node)).collect::<Vec<_>>();
+    let authors: Vec<(String, Vec<usize>)> =
+        members.iter().map(|(name, nodes)| (name.clone(), honest(nodes))).collect();
+    let groups = authors.as_slice();
     let mut drafts = Vec::new();
     let mut replies = Vec::new();
     for (index, workload) in scenario.workloads.iter().enumerate() {
@@ -61,14 +68,16 @@ pub(super) fn draw(
         let mut rng = stream(seed, "workload", index as u64);
         match workload {
             Workload::Burst { group, from, at, count, size } => {
-                let (group, authors) = authors_of(groups, changes, group.as_deref(), from.as_deref(), &key)?;
+                let (group, authors) =
+                    authors_of((members, groups), changes, group.as_deref(), from.as_deref(), &key)?;
                 let size = body(*size, &key)?;
                 for author in authors {
                     drafts.extend(std::iter::repeat_n(Draft { at: *at, author, group, size }, *count));
                 }
             }
             Workload::Poisson { group, from, every, size, start, end } => {
-                let (group, authors) = authors_of(groups, changes, group.as_deref(), from.as_deref(), &key)?;
+                let (group, authors) =
+                    authors_of((members, groups), changes, group.as_deref(), from.as_deref(), &key)?;
                 let size = body(*size, &key)?;
                 let end = end.unwrap_or(length).min(length);
                 let mut at = start.us();
@@ -91,7 +100,8 @@ pub(super) fn draw(
                 replies.push(Replies { group, share, think, size, patience });
             }
             Workload::Bulk { group, from, at, total, size } => {
-                let (group, authors) = authors_of(groups, changes, group.as_deref(), from.as_deref(), &key)?;
+                let (group, authors) =
+                    authors_of((members, groups), changes, group.as_deref(), from.as_deref(), &key)?;
                 let size = body(*size, &key)?;
                 for author in authors {
                     let mut left = usize::try_from(total.bytes()).unwrap_or(usize::MAX);
@@ -157,7 +167,7 @@ fn body(size: Size, key: &impl Fn(&str) -> String) -> Result<usize, PlanError> {
 
 /// The group by its name, and those of `from`, who are members at some time, or all of its members.
 fn authors_of(
-    groups: &Groups,
+    (groups, authors): (&Groups, &Groups),
     changes: &[Change],
     name: Option<&str>,
     from: Option<&[usize]>,
@@ -169,6 +179,7 @@ fn authors_of(
         Some(from) if from.iter().all(|node| members.contains(node) || joins(*node)) => {
             Ok((group, from.to_vec()))
         }
+        None => who(authors, name, None, key),
         from => who(groups, name, from, key),
     }
 }

@@ -177,6 +177,8 @@ pub struct Totals {
     pub unwritten: u64,
     /// Messages that were not written because there was no room for them under a cap.
     pub no_room: u64,
+    /// How often a message did not fit through a link, because of the link's MTU.
+    pub too_large: u64,
     /// Bodies that nodes let go, for lack of room or because their time was over.
     pub pruned: u64,
     /// Places of messages that nodes took for gone.

@@ -258,6 +258,15 @@ impl World<'_> {
         self.touch(node)
     }
 
+    /// The carrier has room again.
+    pub(super) fn free(&mut self, conn: usize, end: usize) -> Result<(), EngineError> {
+        self.pull(conn, end)?;
+        let state = self.conns.get(conn).and_then(Option::as_ref);
+        let Some(&(node, _)) = state.and_then(|state| state.ends.get(end)) else { return Ok(()) };
+        // What was sent may have moved the engine's timer.
+        self.touch(node)
+    }
+
     /// Takes frames from a node for one of its links, as far as the carrier has room.
     pub(super) fn pull(&mut self, conn: usize, end: usize) -> Result<(), EngineError> {
         loop {
@@ -304,7 +313,7 @@ impl World<'_> {
         way.sent_us = now;
         let round = way.heard + 1;
         let kinds = self.record.sent(record, end, from, frame, now);
-        if !self.record.is_adversary(a) && !self.record.is_adversary(b) && self.plan.adversaries.is_empty() {
+        if self.owes_silence {
             let still = now > self.stirred_us + self.patience_us;
             if still {
                 self.record.checks.expect(Rule::Silence, false, || {

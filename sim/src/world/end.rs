@@ -175,10 +175,7 @@ impl World<'_> {
 
     /// Nodes whose link is idle hold the same.
     fn check_convergence(&mut self) {
-        let capped = self.plan.storage.iter().any(Option::is_some)
-            || self.scenario.engine.max_group_bytes.is_some()
-            || self.scenario.groups.iter().any(|group| group.lifetime.is_some());
-        if capped {
+        if self.lets_go() {
             let why = "nodes let messages go, each its own: they need not hold the same";
             self.record.checks.untested(Rule::Convergence, why);
             return;
@@ -213,8 +210,18 @@ impl World<'_> {
         self.record.checks.untested(Rule::Convergence, why);
     }
 
+    /// Whether nodes let messages go.
+    pub(super) fn lets_go(&self) -> bool {
+        self.plan.storage.iter().any(Option::is_some)
+            || self.scenario.engine.max_group_bytes.is_some()
+            || self.scenario.groups.iter().any(|group| group.lifetime.is_some())
+    }
+
     fn check_silence(&mut self) {
-        if !self.plan.adversaries.is_empty() {
+        if self.lets_go() {
+            let why = "with time there is room again for what there was none for";
+            self.record.checks.untested(Rule::Silence, why);
+        } else if !self.plan.adversaries.is_empty() {
             self.record.checks.untested(Rule::Silence, "adversaries are never silent");
         } else if self.was_still {
             self.record.checks.expect(Rule::Silence, true, String::new);

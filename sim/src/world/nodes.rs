@@ -19,6 +19,12 @@ use crate::scenario::Scenario;
 /// When every run begins, in ms since 1970-01-01 UTC.
 const START_MS: u64 = 1_700_000_000_000;
 
+/// So many dependencies a client names at most.
+const MAX_DEPS: usize = 16;
+/// What a dependency takes in a frame, and what all takes that is not the message's own, in bytes, at most.
+const DEP_ROOM: usize = 33;
+const FRAME_ROOM: usize = 256;
+
 /// A device.
 pub(super) struct Node {
     /// While it is on.
@@ -185,10 +191,15 @@ impl World<'_> {
         state.starts += 1;
         let (config, groups) = (state.config.clone(), state.groups.clone());
         let mut engine = Engine::open(store, config, seed, now)?;
+        let mut member_of = BTreeSet::new();
         for group in groups {
             if let Some((descriptor, judged)) = self.group(group) {
-                engine.add_group(&descriptor, judged)?;
+                member_of.insert(engine.add_group(&descriptor, judged)?);
             }
+        }
+        // A backup may be older than the leaving of a group.
+        for old in engine.groups().into_iter().filter(|info| !member_of.contains(&info.id)) {
+            engine.remove_group(old.id)?;
         }
         engine.commit()?;
         let Some(state) = self.nodes.get_mut(node) else { return Ok(()) };
@@ -306,7 +317,9 @@ impl World<'_> {
                 // It does so before it is switched off, so to speak.
                 let disk = store.take().unwrap_or_default();
                 let mut engine = Engine::open(disk, state.config.clone(), [0; 32], Time(START_MS))?;
-                engine.remove_group(descriptor.id())?;
+                if engine.group(descriptor.id()).is_some() {
+                    engine.remove_group(descriptor.id())?;
+                }
                 engine.commit()?;
                 *store = Some(engine.into_store());
             }
@@ -345,7 +358,7 @@ impl World<'_> {
     pub(super) fn write(&mut self, node: usize, group: usize, size: usize) -> Result<(), EngineError> {
         let now = self.local(node);
         let Some((descriptor, _)) = self.group(group) else { return Ok(()) };
-        let lifetime = self.lifetime_ms(group);
+        let (lifetime, most_deps) = (self.lifetime_ms(group), self.most_deps(size));
         let number = number(self.record.said());
         let mut body = vec![0_u8; size];
         // Bodies do not compress, and no two messages are the same.
@@ -358,7 +371,7 @@ impl World<'_> {
             self.record.totals.unwritten += 1;
             return Ok(());
         }
-        let Some(engine) = &mut state.engine else {
+        let Some(engine) = &state.engine else {
             // It is off: the user writes when it is on again.
             let windows = self.plan.windows.get(node).into_iter().flatten();
             let later = windows.into_iter().any(|window| window.start.us() > self.now);
@@ -372,16 +385,28 @@ impl World<'_> {
         };
         self.stirred_us = self.now;
         let timestamp_ms = now.as_timestamp_ms();
-        let deps = engine.heads(descriptor.id(), 16)?;
+        let deps = engine.heads(descriptor.id(), most_deps)?;
         let draft = Draft { timestamp_ms, deps, body: Bytes::from(body) };
         let expires_ms = lifetime.map(|ms| timestamp_ms.saturating_add(ms));
         let facts = MessageFacts { author: Some(author_key(node)), expires_ms };
+        let Some(engine) = self.nodes.get_mut(node).and_then(|node| node.engine.as_mut()) else {
+            return Ok(());
+        };
         match engine.publish_with(descriptor.id(), draft, facts, now) {
             Ok(id) => self.record.wrote(&Writing { id, node, group, size }, self.now),
             Err(EngineError::NoRoom { .. }) => self.record.totals.no_room += 1,
             Err(error) => return Err(error),
         }
         self.touch(node)
+    }
+
+    /// How many dependencies a message names: as many as a client would, and no more than go through the narrowest link
+    /// together with its body.
+    fn most_deps(&self, size: usize) -> usize {
+        let all = self.scenario.links.exceptions.iter().map(|one| &one.links).chain([&self.scenario.links]);
+        let mtu = all.map(|links| links.mtu.bytes()).min().unwrap_or_default();
+        let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(size + FRAME_ROOM);
+        (room / DEP_ROOM).clamp(1, MAX_DEPS)
     }
 
     /// Takes what a node has to say after something happened to it: events, frames, its next timer.
@@ -435,8 +460,11 @@ impl World<'_> {
                     self.record.note(self.now, Happening::Missing { node: number(node) });
                 }
                 Event::Pruned { positions, .. } => {
+                    // There is room for what there was none for.
+                    self.stirred_us = self.now;
                     self.record.totals.pruned += positions.iter().map(|span| span.count()).sum::<u64>();
                 }
+                Event::TooLarge { .. } => self.record.totals.too_large += 1,
                 Event::HistoryGap { .. } => self.record.totals.gaps += 1,
                 _ => {}
             }
