@@ -24,12 +24,15 @@
 
 pub mod checks;
 pub mod oracle;
+pub mod output;
+pub mod parallel;
 pub mod plan;
 mod random;
 pub mod record;
 mod run;
 pub mod scenario;
 mod summary;
+pub mod sweep;
 pub mod units;
 mod world;
 
