@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use hedgerow::Address;
 
+use crate::sim::SimCommand;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  the command has done its job
@@ -37,6 +39,9 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Shows several nodes in this process that chat over lossy links until all have the same
     Demo(DemoArgs),
+    /// Simulates networks that are described in files: the real engine, in virtual time
+    #[command(subcommand)]
+    Sim(SimCommand),
     /// Makes a home: keys and an empty store
     Init {
         /// The name that others see, 1 to 64 bytes

@@ -25,9 +25,12 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), CliError> {
     if let Command::Demo(demo) = args.command {
         return crate::demo::run(demo, output).await;
     }
+    if let Command::Sim(sim) = args.command {
+        return crate::sim::run(sim, output).await;
+    }
     let home = home(args.home)?;
     match args.command {
-        Command::Demo(_) => Ok(()),
+        Command::Demo(_) | Command::Sim(_) => Ok(()),
         Command::Init { name } => init::init(&home, name.as_deref(), output).await,
         Command::Run { listen, max_store, max_group } => {
             run::run(home, Caps { max_store, max_group }, listen, output).await

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use hedgerow::clients::TicketError;
 use hedgerow::{HomeError, NodeError, StoreError};
+use hedgerow_sim::RunError;
+use hedgerow_sim::output::OutputError;
+use hedgerow_sim::scenario::ScenarioError;
+use hedgerow_sim::sweep::SweepError;
 use serde::{Deserialize, Serialize};
 
 /// Why a command did not do its job.
@@ -66,6 +70,21 @@ pub(crate) enum CliError {
     /// The demonstration did not end well.
     #[error("{0}")]
     Demo(String),
+    /// A scenario is wrong.
+    #[error("{0}")]
+    Scenario(#[from] ScenarioError),
+    /// A run of the simulator failed.
+    #[error("{0}")]
+    Run(#[from] RunError),
+    /// Results of the simulator cannot be written or read.
+    #[error("{0}")]
+    Results(#[from] OutputError),
+    /// A sweep of the simulator failed.
+    #[error("{0}")]
+    Sweep(#[from] SweepError),
+    /// The simulator did its work, and the outcome is not what it must be.
+    #[error("{0}")]
+    Simulator(String),
     /// The system gave no randomness.
     #[error("the system gave no randomness: {0}")]
     Random(getrandom::Error),
@@ -85,7 +104,13 @@ impl CliError {
     /// 1 when the job failed, 2 when the command was called in a wrong way.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::NoHome => 2,
+            Self::Usage(_) | Self::NoHome | Self::Scenario(_) | Self::Run(RunError::Plan(_)) => 2,
+            Self::Sweep(
+                SweepError::Scenario(_)
+                | SweepError::Vary(_)
+                | SweepError::Other { .. }
+                | SweepError::Run { source: RunError::Plan(_), .. },
+            ) => 2,
             _ => 1,
         }
     }

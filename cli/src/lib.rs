@@ -1,6 +1,6 @@
-//! The `hedgerow` command line: chat from a shell, a daemon that keeps the links, and a demonstration.
+//! The `hedgerow` command line: chat from a shell, a daemon that keeps the links, a demonstration, and a simulator.
 //!
-//! Every command but `init`, `run` and `demo` is a request that is answered by the same code, whether that
+//! Every command but `init`, `run`, `demo` and `sim` is a request that is answered by the same code, whether that
 //! code runs in the daemon, reached through its control socket, or in the command itself, straight on
 //! the store, when no daemon runs.
 
@@ -18,6 +18,7 @@ mod limits;
 mod output;
 mod request;
 mod service;
+mod sim;
 
 use std::io::Write as _;
 use std::process::ExitCode;
