@@ -106,7 +106,8 @@ impl Writer {
 /// Replaces a file as a whole: who reads it never sees half of it.
 pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<(), OutputError> {
     let path = folder.join(name);
-    let half = folder.join(format!(".{name}.part"));
+    // Shards may come to their end at the same time.
+    let half = folder.join(format!(".{name}.{}", std::process::id()));
     fs::write(&half, text).map_err(OutputError::file(&half))?;
     fs::rename(&half, &path).map_err(OutputError::file(&path))
 }

@@ -9,7 +9,7 @@ use super::show::{Unit, whole};
 use super::spacetime;
 use super::table::verdict_word;
 use crate::checks::{Check, Verdict};
-use crate::record::{Kinds, Sample};
+use crate::record::{Ended, Kinds, Sample};
 use crate::{Run, Times};
 
 /// The report as HTML. `first` is the run with the first seed; what is told of one run alone is told of it.
@@ -65,6 +65,9 @@ fn head(page: &mut Page, batch: &Batch) {
     let done = batch.runs.len() as u64;
     if done < batch.seeds {
         page.paragraph("verdict bad", &format!("Stopped after {done} of {} runs.", batch.seeds));
+    }
+    if batch.runs.iter().any(|run| run.ended == Ended::Interrupted) {
+        page.paragraph("verdict bad", "Stopped before the end of the run.");
     }
     verdict(page, &batch.checks, done);
     let mut command = format!("hedgerow sim run FILE --seed {}", batch.first_seed);

@@ -16,7 +16,7 @@ use page::check;
 const SPLIT: &str = r#"
 name = "split <&> \"healed\""
 question = "Does a split network heal? (<b>yes</b>)"
-stop = { after = "2 h", when_acknowledged = true }
+stop = { after = "15 min", when_acknowledged = true }
 nodes = { count = 5 }
 links = { loss = "30 %", carrier = "datagram", mtu = "1200 B", latency = "40 ms" }
 topology = { kind = "ring" }
