@@ -34,7 +34,9 @@ async fn accept(shared: Arc<Shared>, mut listener: Box<dyn Listener>) {
         let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok(link) => {
-                shared.tasks.spawn(run_link(shared.clone(), link, Some(place)));
+                // Here, since the tasks may run in any order.
+                let id = shared.new_wire();
+                shared.tasks.spawn(run_link(shared.clone(), id, link, Some(place)));
             }
             Err(error) => {
                 let address = listener.address();

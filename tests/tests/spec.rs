@@ -151,6 +151,7 @@ fn code_of(folder: &Path, out: &mut Vec<(PathBuf, String)>) {
             code_of(&path, out);
         } else if name.ends_with(".rs") && name != "tests.rs" {
             let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             out.push((path, code.collect::<Vec<_>>().join("\n")));
         }

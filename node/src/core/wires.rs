@@ -78,7 +78,12 @@ impl Core {
         let rival = self.wires.by_id.iter().find(|(_, wire)| is_rival(&wire.info, &new.info));
         match rival.map(|(id, wire)| (*id, wire.info.initiator)) {
             // On a plain stream nobody can say why a link ends: who comes again has lost the one before.
-            Some((id, _)) if is_plain(&new.info.address) => self.drop_wire(id, CloseReason::Duplicate),
+            Some((id, _)) if is_plain(&new.info.address) => {
+                if id > new.id {
+                    return Ok(Admission::Refused(CloseReason::Duplicate));
+                }
+                self.drop_wire(id, CloseReason::Duplicate);
+            }
             Some((_, old)) if !takes_over(self.me.peer, peer, old, new.info.initiator) => {
                 return Ok(Admission::Refused(CloseReason::Duplicate));
             }

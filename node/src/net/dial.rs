@@ -89,7 +89,7 @@ async fn keep_in_touch(shared: Arc<Shared>, mut redial: Redial, mut linked: watc
             },
         };
         // A task of its own: a contact that is removed in this moment must not leave half a link behind.
-        let running = shared.tasks.spawn(run_link(shared.clone(), link, None));
+        let running = shared.tasks.spawn(run_link(shared.clone(), shared.new_wire(), link, None));
         let why = running.await.unwrap_or(LinkError::Lost);
         redial.ended(&why);
         // Once may be a link of ours that crossed one of the peer's.

@@ -14,9 +14,11 @@ use crate::core::{Admission, Closing, NewWire, WireId};
 use crate::limits::{FLUSH_MS, LINK_QUEUE_BYTES, LINK_QUEUE_FRAMES};
 use crate::shared::{Shared, WireInput};
 
-/// Runs a link to its end, and says why it ended. `place` is given back once the link is kept, or gone.
+/// Runs a link to its end, and says why it ended. `id` is the higher, the later the link was made. `place` is given back
+/// once the link is kept, or gone.
 pub(crate) async fn run_link(
     shared: Arc<Shared>,
+    id: WireId,
     link: Box<dyn Link>,
     place: Option<OwnedSemaphorePermit>,
 ) -> LinkError {
@@ -24,7 +26,6 @@ pub(crate) async fn run_link(
         Some(wrap) => wrap(link),
         None => link,
     };
-    let id = shared.new_wire();
     let (frames, waiting) = mpsc::channel(LINK_QUEUE_FRAMES);
     let (close, closing) = oneshot::channel();
     let queued = Arc::new(AtomicUsize::new(0));
