@@ -41,8 +41,8 @@ trait Accept: Send + Sync + 'static {
     async fn accept(&self, stream: TcpStream, from: Address) -> Result<Box<dyn Link>, TransportError>;
 }
 
-/// What came of a stream that was accepted.
-type Opened = Result<Box<dyn Link>, TransportError>;
+/// How a handshake ended, and with whom.
+type Done = (Address, Result<Box<dyn Link>, TransportError>);
 
 struct PlainListener {
     listener: TcpListener,
@@ -50,7 +50,7 @@ struct PlainListener {
     scheme: &'static str,
     accept: Arc<dyn Accept>,
     limit: Duration,
-    handshakes: JoinSet<(Address, Opened)>,
+    handshakes: JoinSet<Done>,
     rejections: Rejections,
 }
 
