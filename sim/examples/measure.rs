@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let wall = start.elapsed().as_secs_f64();
     let pooled = |of: fn(&Summary) -> &Times| {
-        Times::of(all.iter().map(|summary| (of(summary).mean_ms * 1e3).round().max(0.0) as u64).collect())
+        Times::of(all.iter().map(|summary| micros(of(summary).mean_ms)).collect())
     };
     let sum = |of: fn(&Summary) -> u64| all.iter().map(of).sum::<u64>() as f64;
     let messages = sum(|s| s.messages).max(1.0);
@@ -92,4 +92,10 @@ fn peak_kib() -> Result<u64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     Ok(line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default())
+}
+
+/// Milliseconds as whole microseconds.
+#[allow(clippy::cast_possible_truncation)] // Clamped by the cast itself.
+fn micros(ms: f64) -> u64 {
+    (ms * 1e3).round().max(0.0) as u64
 }

@@ -89,13 +89,18 @@ struct Books {
     known: Vec<Vec<u64>>,
     /// Messages and nodes that had a delivery before the node lost its disk: (message << 32 | node).
     again: HashSet<u64>,
-    /// What each node wrote: group, position in its delivery order, message.
-    own: Vec<Vec<(GroupId, u64, u32)>>,
+    /// What each node wrote.
+    own: Vec<Vec<Own>>,
     /// Which of them are not known to be held by a peer: how many of `own` were looked at, and those left.
-    owed: HashMap<(u32, u32), (usize, Vec<(GroupId, u64, u32)>)>,
+    owed: HashMap<(u32, u32), Owed>,
     /// The place of each message in the canonical order: effective time and height.
     keys: Vec<Option<(i64, u64)>>,
 }
+
+/// A message at its author: group, position in the delivery order, number.
+type Own = (GroupId, u64, u32);
+/// How many of a node's own messages were looked at, and which of them a peer is not known to hold.
+type Owed = (usize, Vec<Own>);
 
 /// Somebody wrote a message.
 pub(crate) struct Writing {
@@ -290,7 +295,7 @@ impl Record {
             });
         }
         set(&mut self.books.has, node, message);
-        let Some(record) = self.messages.get_mut(message as usize) else { return None };
+        let record = self.messages.get_mut(message as usize)?;
         if record.author as usize == node {
             if let Some(own) = self.books.own.get_mut(node) {
                 own.push((group, entry.position, message));

@@ -145,8 +145,8 @@ impl<S: Store> Engine<S> {
         };
         let group_cap = self.cap_of(group);
         let counts = group.counts;
-        let part = if parks { PARKED_PART } else { UNDELIVERED_PART };
-        let spare = if parks && last { MAX_WEIGHT } else { 0 };
+        let part = if parks && !last { PARKED_PART } else { UNDELIVERED_PART };
+        let spare = if last { MAX_WEIGHT } else { 0 };
         let exceeds = |parked: u64, cap: u64| parked + weight > part_of(cap, part).saturating_add(spare);
         if !delivered && (exceeds(ledger.parked, node_cap) || exceeds(counts.parked_weight, group_cap)) {
             return Ok(false);

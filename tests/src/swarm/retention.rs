@@ -9,8 +9,8 @@ use hedgerow_sync_core::{Entry, Horizon, MessageFacts, OrderKey, Verdict};
 use super::run::Broken;
 use super::world::{BAD, World, peer};
 
-/// What a share loses at most below three quarters of a cap, in bytes: room for the largest message.
-const SLACK: u64 = 33 << 10;
+/// What a share loses at most below three quarters of a cap, in bytes: room for the two largest messages.
+const SLACK: u64 = 66 << 10;
 
 /// On whose account a message is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
