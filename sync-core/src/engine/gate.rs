@@ -132,6 +132,7 @@ impl<S: Store> Engine<S> {
         let parks = row.missing > 0 || early;
         let unheard = deps.entries.iter().filter(|dep| dep.num.is_none()).count() as u64;
         let load = Load::of(&row, self.config.max_clock_skew_ms).naming(unheard);
+        let last = last && row.missing > 0;
         if deps.doubtful
             || !self.has_room_for(origin, group_num, load, last)
             || !self.make_room(&row, parks, last)?
