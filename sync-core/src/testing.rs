@@ -96,10 +96,12 @@ pub struct Net {
     pub events: Vec<Vec<Event>>,
     /// What each node's clients say of messages; `None`: no client.
     pub judge: fn(&hedgerow_proto::Message) -> Verdict,
+    /// For groups whose ids do not cover dependencies: what a client finds in the body of a valid message.
+    pub deps_of: Option<fn(&Bytes) -> Vec<MessageId>>,
     /// How long clients think about a message, in ms: drawn between the two.
     pub verdict_delay_ms: (u64, u64),
-    /// (when, order, node, message)
-    verdicts: BTreeMap<(Time, u64), (usize, MessageId, Verdict)>,
+    /// (when, order) to (node, message, verdict, dependencies that the client found)
+    verdicts: BTreeMap<(Time, u64), (usize, MessageId, Verdict, Option<Vec<MessageId>>)>,
     /// How often a carrier has no room for the next frame, and takes it a little later.
     pub congestion: f64,
     congested: BTreeMap<(Time, u64), (usize, LinkId)>,
@@ -143,6 +145,7 @@ impl Net {
             delivered: vec![BTreeMap::new(); count],
             events: vec![Vec::new(); count],
             judge: |_| Verdict::VALID,
+            deps_of: None,
             verdict_delay_ms: (0, 0),
             verdicts: BTreeMap::new(),
             congestion: 0.0,
@@ -236,12 +239,13 @@ impl Net {
                 Event::Validate { id, message } => {
                     let verdict = (self.judge)(message);
                     let (least, most) = self.verdict_delay_ms;
+                    let deps = self.deps_of.map(|deps_of| deps_of(message.body()));
                     if most == 0 {
-                        self.engines[n].judge(*id, verdict, self.now).unwrap();
+                        self.tell_verdict(n, *id, verdict, deps);
                     } else {
                         self.counter += 1;
                         let at = self.now + self.rng.random_range(least..=most);
-                        self.verdicts.insert((at, self.counter), (n, *id, verdict));
+                        self.verdicts.insert((at, self.counter), (n, *id, verdict, deps));
                     }
                 }
                 Event::Delivered { group, first, last } => {
@@ -255,6 +259,15 @@ impl Net {
             if !matches!(event, Event::Validate { .. } | Event::Delivered { .. } | Event::PeerHas { .. }) {
                 self.events[n].push(event);
             }
+        }
+    }
+
+    fn tell_verdict(&mut self, n: usize, id: MessageId, verdict: Verdict, deps: Option<Vec<MessageId>>) {
+        match (verdict, deps) {
+            (Verdict::Valid(facts), Some(deps)) => {
+                self.engines[n].judge_after(id, facts, &deps, self.now).unwrap();
+            }
+            (verdict, _) => self.engines[n].judge(id, verdict, self.now).unwrap(),
         }
     }
 
@@ -386,8 +399,8 @@ impl Net {
             while let Some(entry) = self.verdicts.first_entry()
                 && entry.key().0 <= self.now
             {
-                let (n, id, verdict) = entry.remove();
-                self.engines[n].judge(id, verdict, self.now).unwrap();
+                let (n, id, verdict, deps) = entry.remove();
+                self.tell_verdict(n, id, verdict, deps);
             }
             while let Some(entry) = self.congested.first_entry()
                 && entry.key().0 <= self.now

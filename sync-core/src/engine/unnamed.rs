@@ -10,6 +10,7 @@ use super::facts::Named;
 use super::receive::MAX_ASKED_IDS;
 use super::turned::MAX_TURNED_AWAY;
 use super::{Engine, LinkId};
+use crate::SpanSet;
 use crate::error::EngineError;
 use crate::event::Event;
 use crate::record::{InFlight, Input};
@@ -45,6 +46,10 @@ impl<S: Store> Engine<S> {
         // What the peer does with what it gets is its own affair.
         link.stances.insert(group_num, Visibility::Shared);
         pair.session.by_id = !link.caps.positions;
+        if pair.session.by_id {
+            // A verdict that came between two sessions left positions here, which have no place on this wire.
+            pair.session.known = SpanSet::new();
+        }
         pair.session.next = 1;
         pair.session.again.clear();
         self.renew_stance(peer, group_num);

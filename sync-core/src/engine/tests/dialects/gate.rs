@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, IdScheme, MessageId};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
 
 use super::{foreign_group, write};
 use crate::testing::{CLEAN, Net};
@@ -153,4 +155,86 @@ fn dialect_native_messages_get_no_dependencies_besides_their_own() {
     ));
     net.engines[1].judge(id, Verdict::VALID, net.now).unwrap();
     assert_eq!(net.log(1, group).len(), 1);
+}
+
+/// The ids that a body begins with, behind their number.
+fn deps_in(body: &Bytes) -> Vec<MessageId> {
+    let (count, rest) = body.split_first().unwrap();
+    let (ids, _) = rest.as_chunks::<32>();
+    ids.iter().take((*count).into()).map(|id| MessageId::from_bytes(*id)).collect()
+}
+
+/// Members write after some of what they hold, meet at random, restart, and hear of verdicts late and in any order.
+#[test]
+fn dialect_bramble_random_dependencies_from_the_body_hold_on_every_peer() {
+    for seed in 0..40 {
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        let mut net = Net::new(4, seed);
+        net.deps_of = Some(deps_in);
+        net.verdict_delay_ms = if seed % 2 == 0 { (0, 0) } else { (0, 400) };
+        let group = foreign_group(&mut net, IdScheme::Bramble, "g", true);
+        net.run(1);
+        let mut written = 0_u8;
+        let mut wires = Vec::new();
+        for step in 0..80 {
+            let n = rng.random_range(0..4);
+            match rng.random_range(0..8) {
+                0..4 => {
+                    net.now = net.now + 1_000;
+                    let held: Vec<MessageId> = net.log(n, group).iter().map(|entry| entry.id).collect();
+                    let count = rng.random_range(0..=held.len().min(4));
+                    let mut deps: Vec<MessageId> =
+                        (0..count).map(|_| held[rng.random_range(0..held.len())]).collect();
+                    deps.sort_unstable();
+                    deps.dedup();
+                    let mut body = vec![u8::try_from(deps.len()).unwrap()];
+                    deps.iter().for_each(|dep| body.extend_from_slice(dep.as_bytes()));
+                    body.push(written);
+                    let timestamp_ms = net.now.as_timestamp_ms();
+                    let draft = Draft { timestamp_ms, deps, body: body.into() };
+                    net.engines[n].publish(group, draft, net.now).unwrap();
+                    net.drain(n);
+                    written += 1;
+                }
+                4..6 => {
+                    let other = (n + rng.random_range(1..4)) % 4;
+                    if net.engines[n].status().links.len() < 6 {
+                        wires.push(net.connect_with(n, other, LinkProfile::bramble(None), CLEAN));
+                    }
+                }
+                6 if !wires.is_empty() => {
+                    let at = rng.random_range(0..wires.len());
+                    net.disconnect(wires.swap_remove(at));
+                }
+                _ => net.restart(n, seed * 1000 + step),
+            }
+            net.run(rng.random_range(1..300));
+        }
+        for a in 0..4 {
+            for b in 0..a {
+                net.connect_with(a, b, LinkProfile::bramble(None), CLEAN);
+            }
+        }
+        net.run(600_000);
+        for n in 0..4 {
+            let log = net.log(n, group);
+            assert_eq!(log.len(), usize::from(written), "seed {seed}, node {n}");
+            let mut before = std::collections::BTreeSet::new();
+            for entry in log {
+                let deps = deps_in(entry.body.as_ref().unwrap());
+                assert!(
+                    deps.iter().all(|dep| before.contains(dep)),
+                    "seed {seed}, node {n}: a child before a parent"
+                );
+                let held = net.engines[n].message(&entry.id).unwrap().unwrap().deps;
+                assert_eq!(held, deps, "seed {seed}, node {n}");
+                before.insert(entry.id);
+            }
+            assert_eq!(net.canonical(n, group), net.canonical(0, group), "seed {seed}, node {n}");
+            assert!(net.engines[n].audit_books().unwrap().is_empty(), "seed {seed}, node {n}");
+            let report = crate::store::check(net.engines[n].store()).unwrap();
+            assert!(report.problems.is_empty(), "seed {seed}, node {n}: {:?}", report.problems);
+        }
+        net.assert_silent();
+    }
 }
