@@ -6,9 +6,11 @@
 pub mod carriers;
 pub mod chats;
 pub mod control;
+pub mod dialects;
 mod heal;
 pub mod interaction;
 mod liar;
+pub mod scenarios;
 mod tape;
 pub mod wire;
 mod world;
@@ -43,5 +45,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "reply", run: control::reply },
     Target { name: "lines", run: control::lines },
     Target { name: "row", run: control::row },
+    Target { name: "mvds", run: dialects::mvds },
+    Target { name: "bsp", run: dialects::bsp },
+    Target { name: "plain", run: dialects::plain },
+    Target { name: "scenario", run: scenarios::scenario },
+    Target { name: "trace", run: scenarios::trace },
     Target { name: "interaction", run: interaction::interaction },
 ];

@@ -13,15 +13,19 @@ mod bsp;
 mod link;
 mod mvds;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hedgerow_proto::PeerId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 pub use self::bsp::{BspTcpTransport, bsp_peer_id};
 pub use self::mvds::{MvdsTcpTransport, mvds_key_of};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{bsp::BspFraming, link::Framing, mvds::MvdsFraming};
 use crate::limits::PLAIN_HANDSHAKES;
 use crate::resolve::resolve;
 use crate::{Address, Link, LinkConfig, Listener, Rejections, TransportError};
@@ -41,8 +45,8 @@ trait Accept: Send + Sync + 'static {
     async fn accept(&self, stream: TcpStream, from: Address) -> Result<Box<dyn Link>, TransportError>;
 }
 
-/// How a handshake ended, and with whom.
-type Done = (Address, Result<Box<dyn Link>, TransportError>);
+/// How a handshake ended: its place among all that began, and with whom.
+type Done = (u64, Address, Result<Box<dyn Link>, TransportError>);
 
 struct PlainListener {
     listener: TcpListener,
@@ -51,6 +55,7 @@ struct PlainListener {
     accept: Arc<dyn Accept>,
     limit: Duration,
     handshakes: JoinSet<Done>,
+    order: Order,
     rejections: Rejections,
 }
 
@@ -74,6 +79,7 @@ async fn listen(
         accept,
         limit: config.handshake_limit(),
         handshakes: JoinSet::new(),
+        order: Order::default(),
         rejections: Rejections::default(),
     }))
 }
@@ -106,11 +112,15 @@ impl Listener for PlainListener {
         loop {
             tokio::select! {
                 biased;
-                Some(done) = self.handshakes.join_next() => match done {
-                    Ok((_, Ok(link))) => return Ok(link),
-                    Ok((address, Err(error))) => self.rejections.add(address, error),
-                    Err(_) => {}
-                },
+                Some(done) = self.handshakes.join_next() => {
+                    let Ok((number, address, link)) = done else { continue };
+                    self.order.end(number);
+                    match link {
+                        Ok(link) if self.order.admit(number, link.info().peer) => return Ok(link),
+                        Ok(_) => self.rejections.add(address, TransportError::Replaced),
+                        Err(error) => self.rejections.add(address, error),
+                    }
+                }
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, from)) => self.begin(stream, Address::of_socket(self.scheme, from)),
                     Err(error) => {
@@ -132,6 +142,7 @@ impl PlainListener {
         if self.handshakes.len() >= PLAIN_HANDSHAKES {
             return self.rejections.add(from, TransportError::Full("too many handshakes at once"));
         }
+        let number = self.order.begin();
         let (accept, limit) = (self.accept.clone(), self.limit);
         self.handshakes.spawn(async move {
             let until = Instant::now() + limit;
@@ -141,7 +152,89 @@ impl PlainListener {
                 Ok(()) => timeout_at(until, accept.accept(stream, from.clone())).await,
                 Err(error) => Ok(Err(error)),
             };
-            (from, link.unwrap_or(Err(TransportError::HandshakeTimeout { limit_ms })))
+            (number, from, link.unwrap_or(Err(TransportError::HandshakeTimeout { limit_ms })))
         });
+    }
+}
+
+/// Which connections began before which. Handshakes end in any order, and of two connections that a peer made the
+/// newer is the one that it means.
+#[derive(Default)]
+struct Order {
+    next: u64,
+    /// Handshakes under way.
+    open: BTreeSet<u64>,
+    /// The newest connection of a peer, as long as an older handshake is under way.
+    newest: HashMap<PeerId, u64>,
+}
+
+impl Order {
+    fn begin(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.open.insert(number);
+        number
+    }
+
+    fn end(&mut self, number: u64) {
+        self.open.remove(&number);
+    }
+
+    /// Whether the peer has no newer connection that was admitted.
+    fn admit(&mut self, number: u64, peer: PeerId) -> bool {
+        match self.open.first() {
+            Some(&oldest) => self.newest.retain(|_, newest| *newest > oldest),
+            None => {
+                let newer = self.newest.get(&peer).is_some_and(|newest| *newest > number);
+                self.newest.clear();
+                return !newer;
+            }
+        }
+        if self.newest.get(&peer).is_some_and(|newest| *newest > number) {
+            return false;
+        }
+        // Who makes connections of ever new names while a handshake is held up must not fill the memory.
+        if self.newest.len() < 4 * PLAIN_HANDSHAKES {
+            self.newest.insert(peer, number);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: PeerId = PeerId::from_bytes([1; 32]);
+    const OTHER: PeerId = PeerId::from_bytes([2; 32]);
+
+    #[test]
+    fn an_older_connection_does_not_take_the_place_of_a_newer_one() {
+        let mut order = Order::default();
+        let [first, second, third] = [(); 3].map(|()| order.begin());
+        order.end(second);
+        assert!(order.admit(second, PEER));
+        order.end(third);
+        assert!(order.admit(third, OTHER));
+        order.end(first);
+        assert!(!order.admit(first, PEER), "the second was made later");
+        let again = order.begin();
+        order.end(again);
+        assert!(order.admit(again, PEER));
+        assert!(order.newest.is_empty(), "nothing is kept while no handshake is under way");
+    }
+
+    #[test]
+    fn names_do_not_fill_the_memory_while_a_handshake_is_held_up() {
+        let mut order = Order::default();
+        order.begin();
+        for n in 0..100_000_u32 {
+            let mut name = [0; 32];
+            name[..4].copy_from_slice(&n.to_be_bytes());
+            let number = order.begin();
+            order.end(number);
+            assert!(order.admit(number, PeerId::from_bytes(name)));
+        }
+        assert!(order.newest.len() <= 4 * PLAIN_HANDSHAKES);
     }
 }

@@ -65,6 +65,9 @@ pub enum TransportError {
     /// The other end went away in the middle of the handshake.
     #[error("the other end went away during the handshake")]
     Interrupted,
+    /// The same peer made a newer connection, which is up already.
+    #[error("the peer has made a newer connection since")]
+    Replaced,
     /// A handshake message is not of the form that is due at this step.
     #[error("the other end sent a malformed handshake message: {0}")]
     Malformed(&'static str),

@@ -89,7 +89,7 @@ impl Accept for BspAccept {
 }
 
 #[derive(Clone)]
-struct BspFraming;
+pub(crate) struct BspFraming;
 
 impl Framing for BspFraming {
     fn header(&self, _frame: &Bytes) -> Vec<u8> {

@@ -111,9 +111,17 @@ enum Theirs {
 }
 
 #[derive(Clone)]
-struct MvdsFraming {
+pub(crate) struct MvdsFraming {
     ours: [u8; MVDS_PEER_LEN],
     theirs: Theirs,
+}
+
+impl MvdsFraming {
+    /// Takes what comes from this sender.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) const fn from_sender(theirs: [u8; MVDS_PEER_LEN]) -> Self {
+        Self { ours: [0; MVDS_PEER_LEN], theirs: Theirs::Key(theirs) }
+    }
 }
 
 /// How long the payload of a frame is, whose length field says this.
