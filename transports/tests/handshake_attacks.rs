@@ -346,7 +346,7 @@ async fn a_thousand_connections_to_one_listener_all_become_links() {
     let (dialled, accepted) = tokio::join!(other.dial(&to, peer(2)), listener.accept());
     assert_eq!((dialled.unwrap().info().peer, accepted.unwrap().info().peer), (peer(2), peer(9)));
     other = TcpTransport::new(identity(10));
-    let accepting = timeout(Duration::from_secs(60), async { listener.accept().await.unwrap().info().peer });
+    let accepting = timeout(Duration::from_secs(300), async { listener.accept().await.unwrap().info().peer });
     let (dialled, accepted) = tokio::join!(other.dial(&to, peer(2)), accepting);
     assert_eq!((dialled.unwrap().info().peer, accepted.unwrap()), (peer(2), peer(10)));
 }

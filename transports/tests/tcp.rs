@@ -273,7 +273,7 @@ async fn who_floods_from_the_same_address_gets_old_and_makes_room() {
             Err(TransportError::Interrupted) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => panic!("{error}"),
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "never let in");
+        assert!(begin.elapsed() < Duration::from_secs(300), "never let in");
     };
     assert_eq!(accepting.await.unwrap().unwrap(), identity(1).peer_id());
     drop(link);

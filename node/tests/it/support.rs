@@ -8,7 +8,7 @@ use hedgerow_sync_core::{Config, Draft, Engine, Time};
 use hedgerow_sync_sqlite::{Options, SqliteStore};
 
 /// How long anything may take before the test counts as hung.
-const HUNG: Duration = Duration::from_secs(60);
+const HUNG: Duration = Duration::from_secs(300);
 
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(HUNG, future).await.expect("hung")
