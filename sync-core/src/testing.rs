@@ -74,6 +74,9 @@ impl Sent {
     }
 }
 
+/// What a node's client will say of a message, with the dependencies that it found in it.
+type Answer = (usize, MessageId, Verdict, Option<Vec<MessageId>>);
+
 /// Engines, the links between them, and the clock.
 pub struct Net {
     /// The nodes.
@@ -100,8 +103,8 @@ pub struct Net {
     pub deps_of: Option<fn(&Bytes) -> Vec<MessageId>>,
     /// How long clients think about a message, in ms: drawn between the two.
     pub verdict_delay_ms: (u64, u64),
-    /// (when, order) to (node, message, verdict, dependencies that the client found)
-    verdicts: BTreeMap<(Time, u64), (usize, MessageId, Verdict, Option<Vec<MessageId>>)>,
+    /// By (when, order).
+    verdicts: BTreeMap<(Time, u64), Answer>,
     /// How often a carrier has no room for the next frame, and takes it a little later.
     pub congestion: f64,
     congested: BTreeMap<(Time, u64), (usize, LinkId)>,

@@ -10,12 +10,14 @@ use hedgerow_cli::fuzzing::{rewrite_reply, rewrite_request};
 use hedgerow_clients::{
     AuthorState, ChatGroup, Client as _, DirectClient, DirectGroup, GroupInvite, PeerTicket,
 };
+use hedgerow_proto::bramble::BrambleCodec;
+use hedgerow_proto::mvds::MvdsCodec;
 use hedgerow_proto::{Codec as _, GroupDescriptor, Message, MessageId, NativeCodec, PeerId};
 use hedgerow_sync_core::SpanSet;
 use hedgerow_sync_core::store::MessageNum;
 use hedgerow_sync_sqlite::rewrite_deps;
 use hedgerow_transports::Address;
-use hedgerow_transports::fuzzing::{StreamPair, rewrite_packet};
+use hedgerow_transports::fuzzing::{StreamPair, plain_frames, rewrite_packet};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -45,6 +47,10 @@ const DECODERS: &[Decoder] = &[
     Decoder { seeds: "chunks", times: 8, read: chunks },
     Decoder { seeds: "request", times: 32, read: |bytes| drop(rewrite_request(bytes)) },
     Decoder { seeds: "reply", times: 96, read: |bytes| drop(rewrite_reply(bytes)) },
+    Decoder { seeds: "mvds", times: 192, read: |bytes| drop(MvdsCodec::new(true).decode(copy(bytes))) },
+    Decoder { seeds: "bsp", times: 16, read: |bytes| drop(BrambleCodec::new(None).decode(copy(bytes))) },
+    Decoder { seeds: "plain", times: 8, read: |bytes| drop(plain_frames(false, bytes, 4096)) },
+    Decoder { seeds: "plain", times: 8, read: |bytes| drop(plain_frames(true, bytes, 4096)) },
     Decoder { seeds: "row", times: 32, read: |bytes| drop(rewrite_deps(MessageNum(9), bytes)) },
 ];
 
@@ -52,8 +58,12 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("no text")
 }
 
+fn copy(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
 fn frame(bytes: &[u8]) {
-    let _ = NativeCodec::new().decode(Bytes::copy_from_slice(bytes));
+    let _ = NativeCodec::new().decode(copy(bytes));
 }
 
 fn ticket(bytes: &[u8]) {
@@ -97,6 +107,19 @@ fn costly(len: usize) -> Vec<Vec<u8>> {
     }
     repeat(&[], b"\x22\x0a\x12\x08tagtagta");
     // The last byte repeated, and a span list of single numbers; two bytes for a span, one for a dependency.
+    // Records of other makers with nothing in them, of types that are known and not; and a list of single ids.
+    repeat(&[], &[0, 99, 0, 0]);
+    repeat(&[], &[&[0, 0, 0, 32][..], &[7; 32]].concat());
+    repeat(&[], &[&[0, 1, 0, 41][..], &[7; 41]].concat());
+    repeat(&[], &[&[0, 0, 0, 65][..], &[4; 65]].concat());
+    for field in [5001_u32, 5002, 5003, 5004, 5005] {
+        let bits = |shift: u32| u8::try_from((field << 3 | 2) >> shift & 0x7f).unwrap();
+        let tag = [bits(0) | 0x80, bits(7) | 0x80, bits(14)];
+        repeat(&[], &[&tag[..], &[0]].concat());
+        repeat(&[], &[&tag[..], &[32], &[7; 32]].concat());
+        let group = [&[0x8a, 0xf7, 0x02, 32][..], &[7; 32]].concat();
+        repeat(&[], &[&tag[..], &[36], &group].concat());
+    }
     for byte in [0, 1, 0x7f, 0x80, 0xff, b' ', b'a', b'[', b'{', b'"', b'\\', b'\n', b':'] {
         repeat(&[], &[byte]);
     }

@@ -46,10 +46,13 @@ pub fn mvds(bytes: &[u8]) {
 /// Records are refused, or written again as they were; and so is the frame that the engine gets of them.
 pub fn bsp(bytes: &[u8]) {
     let mut rest = Bytes::copy_from_slice(bytes);
-    let mut records = Vec::new();
+    let (mut records, mut whole) = (Vec::new(), true);
     while !rest.is_empty() {
         let before = rest.clone();
-        let Ok(record) = Record::decode(&mut rest) else { break };
+        let Ok(record) = Record::decode(&mut rest) else {
+            whole = false;
+            break;
+        };
         let len = before.len() - rest.len();
         assert_eq!(record_len(&before), Ok(Some(len)));
         let mut written = Vec::new();
@@ -60,7 +63,6 @@ pub fn bsp(bytes: &[u8]) {
         }
         records.push(record);
     }
-    let whole = rest.is_empty();
     let version = |record: &Record| !matches!(record, Record::Versions(versions) if !versions.contains(&0));
     let mut codec = BrambleCodec::new(None);
     let frame = codec.decode(Bytes::copy_from_slice(bytes));
