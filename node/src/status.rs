@@ -128,6 +128,10 @@ pub struct TrafficReport {
     pub duplicates_in: u64,
     /// Records refused.
     pub refused: u64,
+    /// Messages and offers sent that the peer was given before.
+    pub repeats_out: u64,
+    /// How often something to be sent again had to wait, as the peer was sent too much again already.
+    pub held_back: u64,
 }
 
 impl From<Traffic> for TrafficReport {
@@ -141,6 +145,8 @@ impl From<Traffic> for TrafficReport {
             messages_out: traffic.messages_out,
             duplicates_in: traffic.duplicates_in,
             refused: traffic.refused,
+            repeats_out: traffic.repeats_out,
+            held_back: traffic.held_back,
         }
     }
 }

@@ -59,6 +59,14 @@ pub struct Config {
     /// Longest wait before something is sent again that was not answered, in ms, on links that lose frames where the
     /// wire cannot number these.
     pub max_resend_ms: u64,
+    /// A peer may be sent again, at once, as many times all that a group holds: what it was sent, offered or told to be
+    /// gone before, and asks for again or says that it does not hold. What it acknowledges for the first time counts
+    /// twice on top. Beyond it, it waits: nothing is refused.
+    pub repeats: u64,
+    /// That is at least so many bytes, counted like a cap.
+    pub min_repeat_bytes: u64,
+    /// In so many ms all of it comes back, steadily.
+    pub repeat_period_ms: u64,
     /// How many ephemeral messages wait for one link; the oldest go first.
     pub max_ephemerals: usize,
     /// What all messages with a body may count for, in bytes: their bodies, and
@@ -106,6 +114,9 @@ impl Default for Config {
             undelivered_report_ms: 7 * 24 * 3600 * 1000,
             max_probe_ms: 2_000,
             max_resend_ms: 60_000,
+            repeats: 2,
+            min_repeat_bytes: 512 << 10,
+            repeat_period_ms: 6 * 3600 * 1000,
             max_ephemerals: 64,
             max_store_bytes: u64::MAX,
             max_group_bytes: u64::MAX,

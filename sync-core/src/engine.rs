@@ -14,6 +14,7 @@ mod parents;
 mod quota;
 mod read;
 mod receive;
+mod repeats;
 mod resend;
 mod retention;
 mod session;
@@ -162,6 +163,8 @@ enum Timer {
     CallBack(PeerNum, GroupNum),
     /// A peer may be asked again for what it is only guessed to have.
     Guess(PeerNum),
+    /// A peer may be sent something again.
+    Repeat(PeerNum, GroupNum),
     /// A peer lacks something for too long.
     Behind(PeerNum, GroupNum),
     /// The time of a message is over.
@@ -285,6 +288,10 @@ impl<S: Store> Engine<S> {
                 }
                 Timer::Guess(peer) => {
                     self.guess_timeout(peer);
+                    Ok(())
+                }
+                Timer::Repeat(peer, group) => {
+                    self.repeat_timeout(peer, group);
                     Ok(())
                 }
                 Timer::Behind(peer, group) => {

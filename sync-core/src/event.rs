@@ -259,6 +259,8 @@ pub struct PeerGroupStatus {
     pub parked: u64,
     /// How many of those wait here for a verdict.
     pub unvalidated: u64,
+    /// How many messages it asked for again that wait, since it was sent so many again already.
+    pub held_back: u64,
     /// Whether the peer is known to hold all that is delivered here.
     pub settled: bool,
 }
@@ -307,6 +309,11 @@ pub struct Traffic {
     pub acks_out: u64,
     /// Records ignored or refused because they broke a rule that does not end the link.
     pub refused: u64,
+    /// Messages and offers made that the peer was given before, on a link that is not known to have lost them.
+    pub repeats_out: u64,
+    /// How often there was something to be sent again and the peer's allowance for that was used up
+    /// ([`Config::repeats`](crate::Config::repeats)): it was sent later.
+    pub held_back: u64,
     /// Messages that came again with other dependencies, where their ids do not cover these. The first ones stay.
     pub changed_deps: u64,
 }
@@ -325,6 +332,8 @@ impl std::ops::AddAssign for Traffic {
         self.requests_out += other.requests_out;
         self.acks_out += other.acks_out;
         self.refused += other.refused;
+        self.repeats_out += other.repeats_out;
+        self.held_back += other.held_back;
         self.changed_deps += other.changed_deps;
     }
 }

@@ -139,6 +139,49 @@ impl SpanSet {
         }
     }
 
+    /// The first members in a row, from `from` on, that are in `other` too.
+    #[must_use]
+    pub fn common_from(&self, other: &Self, from: u64) -> Option<Span> {
+        let mut at = from;
+        loop {
+            let ours = self.first_from(at)?;
+            at = other.first_from(ours)?;
+            if at == ours {
+                let last = self.span_from(at)?.last.min(other.span_from(at)?.last);
+                return Some(Span { first: at, last });
+            }
+        }
+    }
+
+    /// The smallest member from `from` on that is not in `other`.
+    #[must_use]
+    pub fn first_outside(&self, other: &Self, from: u64) -> Option<u64> {
+        let mut at = from;
+        loop {
+            let ours = self.first_from(at)?;
+            match other.span_from(ours) {
+                None => return Some(ours),
+                Some(span) => at = span.last.checked_add(1)?,
+            }
+        }
+    }
+
+    /// The rest, from `n` on, of the span that `n` is in.
+    #[must_use]
+    pub fn span_from(&self, n: u64) -> Option<Span> {
+        let (_, &last) = self.spans.range(..=n).next_back()?;
+        (last >= n).then_some(Span { first: n, last })
+    }
+
+    /// Adds what lies between the two lowest spans, so that they are one.
+    pub fn close_first_gap(&mut self) {
+        let mut spans = self.spans();
+        if let (Some(low), Some(high)) = (spans.next(), spans.next()) {
+            drop(spans);
+            self.insert_span(Span { first: low.last, last: high.first });
+        }
+    }
+
     /// The smallest number from `from` on that is neither in the set nor in `other`.
     #[must_use]
     pub fn first_absent_of_both(&self, other: &Self, from: u64) -> u64 {

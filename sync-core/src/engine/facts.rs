@@ -120,6 +120,9 @@ impl<S: Store> Engine<S> {
             let session = &mut pair.session;
             if before.in_flight != after.in_flight && after.in_flight == InFlight::Nothing {
                 released = session.in_flight.remove(&ours);
+                if let Some(sent) = released.as_ref().filter(|_| after.peer_has) {
+                    pair.repeats.confirm(ours, sent);
+                }
             }
             if !before.requested_by_peer && after.requested_by_peer {
                 if ours > 0 && after.hold == Hold::Held {

@@ -273,6 +273,7 @@ impl<S: Store> Engine<S> {
                     requested: peer.requested as u64,
                     parked,
                     unvalidated,
+                    held_back: self.held_back(*peer_num, *num),
                     settled: pair.first_lacking(&group.gone) > group.head,
                 });
             }

@@ -375,7 +375,12 @@ impl<S: Store> Engine<S> {
                 session.asked.remove_span(span);
                 let positions: Vec<u64> =
                     session.in_flight.range(span.first..=span.last).map(|(&p, _)| p).collect();
-                settled.extend(positions.iter().filter_map(|p| session.in_flight.remove(p)));
+                for position in positions {
+                    if let Some(sent) = session.in_flight.remove(&position) {
+                        pair.repeats.confirm(position, &sent);
+                        settled.push(sent);
+                    }
+                }
             }
             session.lacks = if ack.duplicates > 0 { -16 } else { session.lacks };
             pair.has_grew |= !ack.held.is_empty();

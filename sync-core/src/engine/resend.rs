@@ -141,6 +141,7 @@ impl<S: Store> Engine<S> {
             let sent = *sent;
             session.in_flight.remove(&position);
             session.again.insert(position);
+            pair.repeats.unsay(position, &sent);
             Some(sent)
         });
         match under_way {

@@ -113,6 +113,7 @@ impl<S: Store> Engine<S> {
 
     /// A carrier ended. What was under way on it is due again. Nothing happens if the link is not up.
     pub fn link_down(&mut self, id: LinkId, now: Time) {
+        self.keep_paid(id);
         let unsettled = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()).map(Lossy::take_all);
         self.items_lost(id, unsettled.unwrap_or_default());
         let Some(link) = self.links.remove(&id) else { return };

@@ -14,6 +14,7 @@ use super::LinkId;
 use super::idqueue::IdQueue;
 use super::lossy::Lossy;
 use super::quota::Quota;
+use super::repeats::{Paid, Repeats};
 use super::resend::Resend;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
@@ -167,6 +168,8 @@ pub(super) struct PeerGroup {
     pub(super) behind: Option<(Time, bool)>,
     /// `has` grew since the last `PeerHas` event.
     pub(super) has_grew: bool,
+    /// What it was sent and offered in this and in earlier sessions.
+    pub(super) repeats: Repeats,
     pub(super) session: Session,
 }
 
@@ -233,6 +236,7 @@ pub(super) struct Sent {
     pub(super) frame: u64,
     pub(super) kind: InFlight,
     pub(super) bytes: u32,
+    pub(super) paid: Paid,
 }
 
 /// One link.
@@ -376,12 +380,13 @@ impl Session {
             || self.asked.contains(position)
     }
 
-    /// The first of what was put off that fits into a record of `room` bytes, with its size.
-    pub(super) fn first_large(&mut self, room: usize) -> Option<(u64, usize)> {
+    /// The first of what was put off that fits into a record of `room` bytes, with its size; none of those in `but`.
+    pub(super) fn first_large(&mut self, room: usize, but: Option<&SpanSet>) -> Option<(u64, usize)> {
         if self.too_large.is_empty() || self.least_large > room {
             return None;
         }
-        let found = self.too_large.iter().find(|(_, size)| **size <= room).map(|(&at, &size)| (at, size));
+        let fits = |at: &u64, size: &usize| *size <= room && but.is_none_or(|but| !but.contains(*at));
+        let found = self.too_large.iter().find(|(at, size)| fits(at, size)).map(|(&at, &size)| (at, size));
         if found.is_none() {
             self.least_large = self.too_large.values().copied().min().unwrap_or(usize::MAX);
         }

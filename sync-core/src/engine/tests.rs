@@ -11,6 +11,7 @@ mod loss;
 mod other_groups;
 mod overtaken;
 mod questions;
+mod repeats;
 mod retention;
 mod room;
 mod sessions;

@@ -295,6 +295,7 @@ impl<S: Store> Engine<S> {
             }
         }
         for &(group, _) in &turn {
+            self.await_allowance(id, peer, group);
             if !can_send || self.has_more(id, peer, group) {
                 more.push(group);
             }

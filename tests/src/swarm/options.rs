@@ -299,6 +299,11 @@ fn draw_config(rng: &mut ChaCha12Rng, tiny: bool, capped: bool) -> Config {
     if rng.random_bool(0.2) {
         config.max_ephemerals = rng.random_range(1..4);
     }
+    if rng.random_bool(0.3) {
+        config.repeats = rng.random_range(0..2);
+        config.min_repeat_bytes = rng.random_range(4_000..20_000);
+        config.repeat_period_ms = 60_000;
+    }
     config
 }
 

@@ -272,6 +272,17 @@ fn honest_peers_keep_their_throughput_under_every_attack() {
         ("requests for everything", |_, _, honest| {
             vec![request(&[Span { first: 1, last: u64::MAX }], &honest[..500])]
         }),
+        ("requests after each answer", |_, _, honest| {
+            vec![ack(&[Span { first: 1, last: u64::MAX }], &[], &[]), request(&[], &honest[..1_000])]
+        }),
+        ("holding nothing any more", |group, n, _| {
+            let number = u32::try_from(n).unwrap() + 2;
+            let announces = vec![announce(group, number)];
+            vec![
+                ack(&[Span { first: 1, last: u64::MAX }], &[], &[]),
+                hedgerow_proto::Frame { announces, ..Default::default() },
+            ]
+        }),
         ("requests for nothing", |_, n, _| {
             vec![request(
                 &[Span { first: 1 << 50, last: u64::MAX }],

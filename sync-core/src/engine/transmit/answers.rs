@@ -6,6 +6,7 @@ use super::news::Put;
 use super::{Draft, ID_SIZE, RECORD_OVERHEAD, SPAN_SIZE, TOMBSTONE_SIZE};
 use crate::engine::facts::MAX_OWED;
 use crate::engine::lossy::Item;
+use crate::engine::receive::MAX_ASKED_SPANS;
 use crate::engine::state::{Link, PeerGroup};
 use crate::engine::{Engine, LinkId, Timer};
 use crate::error::EngineError;
@@ -93,7 +94,7 @@ impl<S: Store> Engine<S> {
         let mut room = draft.room.saturating_sub(RECORD_OVERHEAD);
         let before = room;
         while room >= SPAN_SIZE + TOMBSTONE_SIZE
-            && let Some((span, is_gone)) = self.next_unavailable(peer, group)
+            && let Some((span, is_gone)) = self.next_gone(peer, group)
         {
             room -= SPAN_SIZE;
             positions.insert_span(span);
@@ -151,22 +152,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// The next of what a peer asked for in vain: a position of what is gone, or a span of others.
-    fn next_unavailable(&mut self, peer: PeerNum, group: GroupNum) -> Option<(Span, bool)> {
-        let gone = &self.groups.get(&group)?.gone;
-        let pair = self.peers.get_mut(&peer)?.groups.get_mut(&group)?;
-        let shared = pair.visibility == Visibility::Shared;
-        let mut span = pair.session.unavailable.spans().next()?;
-        let is_gone = shared && gone.contains(span.first);
-        if is_gone {
-            span.last = span.first;
-        } else if shared && let Some(next) = gone.first_from(span.first).filter(|&next| next <= span.last) {
-            span.last = next - 1;
-        }
-        pair.session.unavailable.remove_span(span);
-        Some((span, is_gone))
-    }
-
     /// Messages that the peer asked for.
     pub(super) fn put_answers(
         &mut self,
@@ -187,6 +172,7 @@ impl<S: Store> Engine<S> {
             session.asked_large.clear();
             session.unavailable_ids.append(&mut session.asked_ids);
         }
+        self.part_gone(peer, group);
         let record_room = self.links.get(&id).map_or(0, Link::record_room);
         if let Some(pair) = self.pair_mut(peer, group) {
             let PeerGroup { session, has, .. } = pair;
@@ -201,8 +187,7 @@ impl<S: Store> Engine<S> {
             }
         }
         let mut batch = Batch { group: name, messages: Vec::new(), chain: 0 };
-        while let Some(position) = self.pair_mut(peer, group).and_then(|pair| pair.session.asked.pop_first())
-        {
+        while let Some(position) = self.next_asked(peer, group) {
             let row = self.store.at(group, position)?;
             let Some(row) = row.filter(|row| row.state == MessageState::Delivered) else {
                 if let Some(pair) = self.pair_mut(peer, group) {
@@ -239,8 +224,9 @@ impl<S: Store> Engine<S> {
         }
         self.close_batch(batch, draft);
         let mut loose = Batch { group: name, messages: Vec::new(), chain: 0 };
-        while let Some(wanted) =
-            self.pair_mut(peer, group).and_then(|pair| pair.session.asked_ids.pop_front())
+        while self.may_repeat(peer, group)
+            && let Some(wanted) =
+                self.pair_mut(peer, group).and_then(|pair| pair.session.asked_ids.pop_front())
         {
             let row = self.store.find(&wanted)?.filter(|row| row.state.has_body() && row.group == group);
             let Some(row) = row else {
@@ -250,7 +236,10 @@ impl<S: Store> Engine<S> {
                 continue;
             };
             match self.put_message(id, peer, &MessageRow { position: 0, ..row }, &mut loose, draft)? {
-                Put::Done => draft.items.push(Item::Answer { group, id: wanted }),
+                Put::Done => {
+                    self.pay_unplaced(peer, group, row.body_len);
+                    draft.items.push(Item::Answer { group, id: wanted });
+                }
                 Put::TooLarge(size) => {
                     self.too_large(id, peer, group, &row, size);
                     if let Some(pair) = self.pair_mut(peer, group) {
@@ -267,6 +256,21 @@ impl<S: Store> Engine<S> {
         }
         self.close_batch(loose, draft);
         Ok(())
+    }
+
+    /// What the peer asked for that has no body any more is not looked up, one by one, to find that out.
+    fn part_gone(&mut self, peer: PeerNum, group_num: GroupNum) {
+        let Some(group) = self.groups.get(&group_num) else { return };
+        let pair = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group_num));
+        let Some(pair) = pair else { return };
+        let session = &mut pair.session;
+        while session.unavailable.span_count() < MAX_ASKED_SPANS
+            && let Some(span) = session.asked.common_from(&group.gone, 1)
+        {
+            session.asked.remove_span(span);
+            session.again.remove_span(span);
+            session.unavailable.insert_span(span);
+        }
     }
 
     pub(super) fn put_requests(

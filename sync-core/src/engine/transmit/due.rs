@@ -1,6 +1,6 @@
 //! What is due to a peer next, and through which link.
 
-use hedgerow_proto::Visibility;
+use hedgerow_proto::{Span, Visibility};
 
 use crate::config::PushPolicy;
 use crate::engine::state::PeerGroup;
@@ -28,19 +28,29 @@ impl<S: Store> Engine<S> {
         let state = self.groups.get(&group)?;
         let (head, gone) = (state.head, &state.gone);
         let record_room = self.links.get(&id)?.record_room();
+        let stuck = !self.may_repeat(peer, group);
         let pair = self.peers.get_mut(&peer)?.groups.get_mut(&group)?;
         let theirs = pair.session.theirs.unwrap_or(Visibility::Invisible);
         if pair.visibility != Visibility::Shared || theirs == Visibility::Invisible {
             return None;
         }
-        let PeerGroup { session, has, .. } = pair;
-        while let Some(position) = session.again.first()
-            && session.is_dealt_with(has, gone, position)
-        {
-            session.again.pop_first();
-        }
+        let PeerGroup { session, has, repeats, .. } = pair;
+        // What was said before waits for the allowance, and what was not goes on.
+        let but = stuck.then(|| repeats.shown());
+        let again = loop {
+            let again = match but {
+                Some(shown) => session.again.first_outside(shown, 1),
+                None => session.again.first(),
+            };
+            match again {
+                Some(position) if session.is_dealt_with(has, gone, position) => {
+                    session.again.remove(position);
+                }
+                _ => break again,
+            }
+        };
         let large = loop {
-            let large = session.first_large(record_room).map(|(position, _)| position);
+            let large = session.first_large(record_room, but).map(|(position, _)| position);
             match large {
                 Some(position) if session.is_dealt_with(has, gone, position) => {
                     session.too_large.remove(&position);
@@ -53,6 +63,12 @@ impl<S: Store> Engine<S> {
             if session.next > head {
                 break None;
             }
+            if let Some(shown) = but.filter(|shown| shown.contains(session.next)) {
+                let last = (shown.first_absent(session.next) - 1).min(head);
+                session.again.insert_span(Span { first: session.next, last });
+                session.next = last + 1;
+                continue;
+            }
             if !session.is_dealt_with(has, gone, session.next)
                 && !session.too_large.contains_key(&session.next)
             {
@@ -61,7 +77,7 @@ impl<S: Store> Engine<S> {
             session.next += 1;
         };
         // The lowest first: the others may depend on it.
-        let first = [session.again.first(), large, fresh].into_iter().flatten().min()?;
+        let first = [again, large, fresh].into_iter().flatten().min()?;
         if fresh == Some(first) {
             session.next = first + 1;
         }

@@ -71,6 +71,9 @@ impl<S: Store> Engine<S> {
                     if session.in_flight.get(&position).is_some_and(|s| s.link == id && s.frame == frame) =>
                 {
                     lost = session.in_flight.remove(&position);
+                    if let Some(sent) = &lost {
+                        pair.repeats.unsay(position, sent);
+                    }
                     if lost.is_some_and(|sent| sent.kind == InFlight::Message) {
                         // Not offered instead: whoever asked for it would wait for the body.
                         session.asked.insert(position);

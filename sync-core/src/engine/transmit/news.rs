@@ -182,7 +182,8 @@ impl<S: Store> Engine<S> {
         let bytes = if kind == InFlight::Message { row.body_len } else { 0 };
         let frame =
             self.links.get(&id).and_then(|link| link.lossy.as_ref()).map_or(0, |lossy| lossy.next_number());
-        let sent = Sent { link: id, frame, kind, bytes };
+        let paid = self.pay(id, peer, group, position, kind, bytes);
+        let sent = Sent { link: id, frame, kind, bytes, paid };
         let Some(pair) = self.pair_mut(peer, group) else { return };
         let before = pair.session.in_flight.insert(position, sent);
         if let Some(before) = before {
