@@ -92,8 +92,8 @@ fn what_can_be_reached_is_reached() {
         assert!(best.reachable > 100, "{name}: {best:?}");
         assert_eq!(best.reached, best.reachable, "{name}");
         assert_eq!(summary.delivered, best.reached, "{name}: nothing comes by magic");
-        // What a node wrote it sends without asking, also to a peer that has it from somebody else by then.
-        assert!(summary.sends_per_delivery <= 1.7, "{name}: {}", summary.sends_per_delivery);
+        // What a peer may have from somebody else by then is offered to it.
+        assert!(summary.sends_per_delivery <= 1.02, "{name}: {}", summary.sends_per_delivery);
         let settings = [settings, &["engine.push=offer-first"]].concat();
         let asked = go(name, &settings, 1);
         assert_eq!(asked.delivered, best.reachable, "{name}");

@@ -184,7 +184,8 @@ impl LinkProfile {
 /// Whether messages are sent at once or offered first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum PushPolicy {
-    /// Send what was written here, offer what came from others, and learn from what the peer says it had already.
+    /// Send what was written here and no peer is known to hold, offer everything else, and learn from what the peer
+    /// asks for, and from what it had already.
     #[default]
     Adaptive,
     /// Send at once.

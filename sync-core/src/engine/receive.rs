@@ -8,10 +8,11 @@ use hedgerow_proto::{
 
 use super::facts::Named;
 use super::gate::Kept;
+use super::state::Sent;
 use super::{Engine, LinkId, Taken};
 use crate::error::{EngineError, ReceiveError, Rule, Violation};
 use crate::event::Event;
-use crate::record::Input;
+use crate::record::{InFlight, Input};
 use crate::store::{GroupNum, MessageState, PeerNum, Store};
 use crate::time::Time;
 
@@ -318,7 +319,8 @@ impl<S: Store> Engine<S> {
                 .find(&item.id)?
                 .filter(|row| row.group == group && row.state != MessageState::Wanted);
             let named = Named { id: item.id, theirs: item.position, row };
-            if row.is_some() {
+            if let Some(row) = &row {
+                self.note_crossed(peer, group, row.position);
                 self.apply(peer, group, &named, Input::Offer);
             } else if let Some(theirs) = item.position
                 && !self.note_offer(peer, group, item.id, theirs)
@@ -331,6 +333,15 @@ impl<S: Store> Engine<S> {
             self.note_mark(peer, group, last, offer.chain);
         }
         Ok(())
+    }
+
+    /// A peer offers what we have: if we offered it too, it got it from somebody else.
+    pub(super) fn note_crossed(&mut self, peer: PeerNum, group: GroupNum, position: u64) {
+        if let Some(pair) = self.pair_mut(peer, group)
+            && pair.session.is_offered(position)
+        {
+            pair.session.note_had();
+        }
     }
 
     /// Keeps an offer of what we lack; false if there is no room for it.
@@ -365,8 +376,10 @@ impl<S: Store> Engine<S> {
         }
         let Some((peer, group)) = self.group_of(link_id, ack.group) else { return Ok(()) };
         let head = self.groups.get(&group).map_or(0, |g| g.head);
-        let mut settled = Vec::new();
+        let mut settled: Vec<Sent> = Vec::new();
         let max_spans = self.config.max_spans;
+        // What a lossy link lets arrive twice may have been sent twice.
+        let once = self.links.get(&link_id).is_some_and(|link| link.lossy.is_none());
         if let Some(pair) = self.pair_mut(peer, group) {
             let session = &mut pair.session;
             for span in ack.held.iter().filter_map(|span| within(*span, head)) {
@@ -382,7 +395,12 @@ impl<S: Store> Engine<S> {
                     }
                 }
             }
-            session.lacks = if ack.duplicates > 0 { -16 } else { session.lacks };
+            if settled.iter().any(|sent| sent.kind == InFlight::Offer) {
+                session.note_had();
+            }
+            if ack.duplicates > 0 {
+                session.note_duplicate(once);
+            }
             pair.has_grew |= !ack.held.is_empty();
             for span in ack.known.iter().take(max_spans.saturating_sub(pair.got.span_count())) {
                 pair.note_got(*span);
@@ -408,7 +426,7 @@ impl<S: Store> Engine<S> {
     fn take_request(&mut self, link_id: LinkId, request: &Request) -> Result<(), EngineError> {
         let Some((peer, group)) = self.group_of(link_id, request.group) else { return Ok(()) };
         let head = self.groups.get(&group).map_or(0, |g| g.head);
-        let mut released = Vec::new();
+        let mut released: Vec<Sent> = Vec::new();
         let Some(pair) = self.pair_mut(peer, group) else { return Ok(()) };
         if pair.visibility != Visibility::Shared {
             self.refuse(link_id);
@@ -426,13 +444,14 @@ impl<S: Store> Engine<S> {
                 session.again.insert_span(span);
                 let positions: Vec<u64> =
                     session.in_flight.range(span.first..=span.last).map(|(&p, _)| p).collect();
-                let count = i32::try_from(span.count()).unwrap_or(16);
-                session.lacks = session.lacks.saturating_add(count).min(16);
                 released.extend(positions.iter().filter_map(|p| session.in_flight.remove(p)));
             }
             if span.last > head && session.unavailable.span_count() < MAX_ASKED_SPANS {
                 session.unavailable.insert_span(Span { first: span.first.max(head + 1), last: span.last });
             }
+        }
+        if released.iter().any(|sent| sent.kind == InFlight::Offer) {
+            pair.session.note_lacked();
         }
         for sent in released {
             self.release(&sent);

@@ -223,8 +223,8 @@ pub(super) struct Session {
     pub(super) turned_ids: IdQueue,
     /// What the peer remembers of our log is void, and every link has to say so before anything else.
     pub(super) voided: bool,
-    /// Learned from the answers to our offers and pushes: high when the peer tends to lack what we have from
-    /// others, low when it has even what we wrote.
+    /// Learned from the answers to our offers and pushes: how many answers in a row asked for all that we offered;
+    /// below 0 when the peer has even what we wrote.
     pub(super) lacks: i32,
 }
 
@@ -321,6 +321,9 @@ pub(super) struct Window<T> {
     values: BTreeMap<u64, T>,
 }
 
+/// After so many answers that asked for all that we offered, a peer is sent everything at once.
+const MANY_LACKED: i32 = 8;
+
 /// How many messages back a back-reference reaches. Sender and receiver count alike (`docs/protocol.md`).
 pub(super) const REF_WINDOW: usize = 1024;
 
@@ -391,6 +394,31 @@ impl Session {
             self.least_large = self.too_large.values().copied().min().unwrap_or(usize::MAX);
         }
         found
+    }
+
+    /// The peer asked for something that we offered.
+    pub(super) fn note_lacked(&mut self) {
+        self.lacks = (self.lacks + 1).min(MANY_LACKED);
+    }
+
+    /// The peer had something that we offered, or got it from somebody else meanwhile.
+    pub(super) fn note_had(&mut self) {
+        self.lacks = self.lacks.min(0);
+    }
+
+    /// The peer had something that we sent; `once`: it was not a repetition of ours.
+    pub(super) fn note_duplicate(&mut self, once: bool) {
+        self.lacks = if once { -2 * MANY_LACKED } else { self.lacks.min(0) };
+    }
+
+    /// Whether all that the peer is not known to have is likely to be new to it.
+    pub(super) fn lacks_everything(&self) -> bool {
+        self.lacks >= MANY_LACKED
+    }
+
+    /// Whether something of ours is offered to the peer, and not answered.
+    pub(super) fn is_offered(&self, position: u64) -> bool {
+        self.in_flight.get(&position).is_some_and(|sent| sent.kind == InFlight::Offer)
     }
 
     /// What was asked for in vain is to be asked for again.

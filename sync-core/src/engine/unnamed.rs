@@ -13,7 +13,7 @@ use super::{Engine, LinkId};
 use crate::SpanSet;
 use crate::error::EngineError;
 use crate::event::Event;
-use crate::record::{InFlight, Input};
+use crate::record::Input;
 use crate::store::{GroupNum, MessageRow, MessageState, PeerNum, Store};
 
 impl<S: Store> Engine<S> {
@@ -72,6 +72,7 @@ impl<S: Store> Engine<S> {
                 self.refuse(id);
                 continue;
             };
+            self.note_crossed(peer, row.group, row.position);
             self.answered_by_id(peer, &row);
             self.apply(peer, row.group, &Named { id: message, theirs: None, row: Some(row) }, Input::Ack);
             self.note_behind(peer, row.group, self.now);
@@ -97,9 +98,8 @@ impl<S: Store> Engine<S> {
                     self.refuse(id);
                     continue;
                 }
-                let offered = session.in_flight.get(&row.position).is_some_and(|s| s.kind == InFlight::Offer);
-                if offered {
-                    session.lacks = session.lacks.saturating_add(1).min(16);
+                if session.is_offered(row.position) {
+                    session.note_lacked();
                 }
             }
             self.apply(peer, row.group, &Named { id: message, theirs: None, row: Some(row) }, Input::Request);
@@ -130,6 +130,7 @@ impl<S: Store> Engine<S> {
                 link.traffic.offers_in += 1;
             }
             if let Some(row) = self.carried_row(id, &item.id)? {
+                self.note_crossed(peer, row.group, row.position);
                 self.answered_by_id(peer, &row);
                 self.apply(
                     peer,

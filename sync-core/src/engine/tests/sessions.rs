@@ -2,7 +2,7 @@
 
 use hedgerow_proto::Visibility;
 
-use crate::testing::{CLEAN, Net, descriptor, peer};
+use crate::testing::{CLEAN, Faults, Net, descriptor, peer};
 use crate::{Event, LinkProfile, PushPolicy};
 
 // spec: settled-silence, deliver-own
@@ -129,6 +129,80 @@ fn offers_come_first_where_the_link_says_so() {
     net.assert_converged(group, 2_000);
     assert_eq!(net.messages_sent(), 2_000);
     assert_eq!(net.engines[0].traffic().offers_out, 2_000);
+}
+
+/// Three nodes of which 0 and 1 have ten messages of each of the two, and what was offered so far by 0.
+fn two_that_met(profile: &LinkProfile) -> (Net, hedgerow_proto::GroupId, u64) {
+    let mut net = Net::new(3, 12);
+    let group = net.group("g", false);
+    for n in 0..20 {
+        net.publish(n % 2, group, &format!("message {n}"));
+    }
+    let link = net.connect_with(0, 1, profile.clone(), CLEAN);
+    net.run(1_000);
+    net.disconnect(link);
+    net.run(1_000);
+    assert_eq!(net.messages_sent(), 20);
+    let offers = net.engines[0].traffic().offers_out;
+    assert_eq!(offers, 0, "nobody else can have given to a peer what only its author has");
+    (net, group, offers)
+}
+
+// spec: push-or-offer
+#[test]
+fn what_somebody_else_may_have_given_to_a_peer_is_offered() {
+    for profile in [LinkProfile::reliable(), LinkProfile::lossy(1_200)] {
+        let (mut net, group, _) = two_that_met(&profile);
+        net.connect_with(1, 2, profile.clone(), CLEAN);
+        net.run(1_000);
+        assert_eq!(net.messages_sent(), 40);
+        assert_eq!(net.engines[1].traffic().offers_out, 20, "its own too, as node 0 has them");
+        net.connect_with(0, 2, profile.clone(), CLEAN);
+        net.run(1_000);
+        assert_eq!(net.messages_sent(), 40, "what node 2 has from node 1 is not sent to it");
+        // What is new is nobody's yet: it goes to both at once.
+        let offers = net.engines[0].traffic().offers_out;
+        net.publish(0, group, "new");
+        net.run(15);
+        assert_eq!(net.bodies(2, group).len(), 21, "no round trip is spent on an offer");
+        net.run(1_000);
+        assert_eq!((net.messages_sent(), net.engines[0].traffic().offers_out), (42, offers));
+        net.assert_silent();
+    }
+}
+
+// spec: push-learned
+#[test]
+fn a_peer_that_lacks_whatever_is_offered_is_sent_everything() {
+    for profile in [LinkProfile::reliable(), LinkProfile::lossy(1_200)] {
+        let mut net = Net::new(4, 13);
+        let group = net.group("g", false);
+        net.connect_with(0, 1, profile.clone(), CLEAN);
+        net.connect_with(1, 2, profile.clone(), CLEAN);
+        for n in 0..12 {
+            net.publish(0, group, &format!("message {n}"));
+            net.run(1_000);
+        }
+        assert_eq!(net.engines[1].traffic().offers_out, 8, "node 2 asked for each of eight");
+        // Now node 2 hears of everything from node 3 first.
+        let quick = profile.clone();
+        let slow = Faults { delay_ms: (200, 200), ..CLEAN };
+        for wire in net.wires.iter_mut().flatten().filter(|wire| wire.ends[1].0 == 2) {
+            wire.faults = slow;
+        }
+        net.connect_with(0, 3, quick.clone(), CLEAN);
+        net.connect_with(3, 2, quick, CLEAN);
+        net.run(5_000);
+        let offers = net.engines[1].traffic().offers_out;
+        net.publish(0, group, "sent by both");
+        net.run(5_000);
+        assert_eq!(net.engines[1].traffic().offers_out, offers, "not known yet");
+        net.publish(0, group, "offered again");
+        net.run(5_000);
+        assert_eq!(net.engines[1].traffic().offers_out, offers + 1);
+        net.assert_converged(group, 14);
+        net.assert_silent();
+    }
 }
 
 // spec: announce-visibility

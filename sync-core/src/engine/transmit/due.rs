@@ -86,24 +86,49 @@ impl<S: Store> Engine<S> {
         Some((first, size))
     }
 
-    /// Whether a message is better sent at once than offered: when the peer most likely lacks it.
+    /// Whether a message is better sent at once than offered: when the peer most likely lacks it. `alone` are
+    /// positions that were found to be held by no peer, and is kept from one message to the next.
     pub(in crate::engine) fn prefers_push(
         &self,
         id: LinkId,
         peer: PeerNum,
-        group: GroupNum,
         row: &MessageRow,
+        alone: &mut Option<Span>,
     ) -> bool {
         let Some(link) = self.links.get(&id) else { return false };
         match link.profile.push {
             PushPolicy::Always => true,
             PushPolicy::OfferFirst => false,
             PushPolicy::Adaptive => {
-                let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
-                let lacks = pair.map_or(0, |pair| pair.session.lacks);
-                if row.origin.is_none() { lacks >= 0 } else { lacks >= 8 }
+                let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&row.group));
+                let Some(session) = pair.map(|pair| &pair.session) else { return false };
+                if session.lacks_everything() {
+                    return true;
+                }
+                // Whoever has it may have given it to the peer.
+                row.origin.is_none() && session.lacks >= 0 && {
+                    if alone.is_none_or(|span| !(span.first..=span.last).contains(&row.position)) {
+                        *alone = self.held_by_nobody(row.group, row.position);
+                    }
+                    alone.is_some()
+                }
             }
         }
+    }
+
+    /// The positions from this one on of which no peer is known to hold any; `None` if one holds this one.
+    fn held_by_nobody(&self, group: GroupNum, position: u64) -> Option<Span> {
+        let mut end = u64::MAX;
+        for peer in &self.groups.get(&group)?.peers {
+            let pair = self.peers.get(peer).and_then(|state| state.groups.get(&group));
+            if let Some(held) = pair.and_then(|pair| pair.has.first_from(position)) {
+                end = end.min(held);
+            }
+            if end == position {
+                return None;
+            }
+        }
+        Some(Span { first: position, last: end - 1 })
     }
 
     pub(in crate::engine) fn has_in_flight_room(&self, id: LinkId) -> bool {

@@ -33,6 +33,7 @@ impl<S: Store> Engine<S> {
         let mut batch = Batch { group: name, messages: Vec::new(), chain: 0 };
         let mut offer = Offer { group: name, items: Vec::new(), chain: 0 };
         let least = draft.room.saturating_sub(share);
+        let mut alone = None;
         while draft.room > least
             && let Some((position, large)) = self.next_due(id, peer, group)
         {
@@ -46,7 +47,7 @@ impl<S: Store> Engine<S> {
             let urgent = pair
                 .and_then(|pair| pair.session.in_flight.first_key_value())
                 .is_some_and(|(&first, _)| position < first);
-            let done = if large.is_some() || self.prefers_push(id, peer, group, &row) {
+            let done = if large.is_some() || self.prefers_push(id, peer, &row, &mut alone) {
                 if !urgent && !self.has_in_flight_room(id) {
                     Put::Full
                 } else {
