@@ -422,7 +422,7 @@ impl<S: Store> Engine<S> {
         if row.visibility != Visibility::Invisible {
             group.peers.insert(row.peer);
         }
-        peer.groups.insert(row.group, pair);
+        peer.groups.insert(row.group, Box::new(pair));
         Ok(())
     }
 
@@ -557,7 +557,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn pair_mut(&mut self, peer: PeerNum, group: GroupNum) -> Option<&mut PeerGroup> {
-        self.peers.get_mut(&peer)?.groups.get_mut(&group)
+        self.peers.get_mut(&peer)?.groups.get_mut(&group).map(Box::as_mut)
     }
 }
 

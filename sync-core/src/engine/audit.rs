@@ -69,15 +69,21 @@ impl<S: Store> Engine<S> {
                 }
                 let session = &pair.session;
                 // What nobody can send is not lacking.
-                let mut there = pair.has.clone();
-                group.gone.spans().for_each(|span| there.insert_span(span));
+                let there = match group.gone.is_empty() {
+                    true => pair.has.len(),
+                    false => {
+                        let mut there = pair.has.clone();
+                        group.gone.spans().for_each(|span| there.insert_span(span));
+                        there.len()
+                    }
+                };
                 all.push(Outstanding {
                     peer: peer.id,
                     group: group.id,
                     links: peer.links.len() as u64,
                     shared: pair.visibility == Visibility::Shared
                         && session.theirs == Some(Visibility::Shared),
-                    lacking: group.head.saturating_sub(there.len()),
+                    lacking: group.head.saturating_sub(there),
                     too_large: session.too_large.len() as u64,
                     in_flight: session.in_flight.len() as u64,
                     asked: session.asked.len() + session.asked_ids.len() as u64,
@@ -146,7 +152,7 @@ impl<S: Store> Engine<S> {
             return;
         };
         let session = &pair.session;
-        let who = format!("{} in {}", peer.id, group.id);
+        let who = format_args!("{} in {}", peer.id, group.id);
         let at_most = [
             ("spans of acknowledgements", session.acks.span_count(), 2 * MAX_OWED),
             ("ids to acknowledge", session.ack_ids.len(), MAX_OWED),
@@ -157,7 +163,7 @@ impl<S: Store> Engine<S> {
             ("ids turned away", session.turned_ids.len(), MAX_TURNED_AWAY),
         ];
         for (what, found, most) in at_most {
-            expect_at_most(wrong, &who, what, found as u64, most as u64);
+            expect_at_most(wrong, who, what, found as u64, most as u64);
         }
         if pair.has.max() > group.head {
             wrong.push(format!("{who}: holds position {} of {}", pair.has.max(), group.head));
@@ -177,7 +183,7 @@ impl<S: Store> Engine<S> {
         let mut bytes = 0;
         let mut offers = 0;
         let pairs = self.peers.get(&link.peer).map(|peer| &peer.groups);
-        let pairs: &BTreeMap<GroupNum, PeerGroup> = match pairs {
+        let pairs: &BTreeMap<GroupNum, Box<PeerGroup>> = match pairs {
             Some(pairs) => pairs,
             None => {
                 wrong.push(format!("{id:?} leads to a peer that is gone"));

@@ -127,7 +127,8 @@ impl Counts {
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) install: Option<u64>,
-    pub(super) groups: BTreeMap<GroupNum, PeerGroup>,
+    /// Each on its own: a map has room for eleven values at least, and most peers share one group.
+    pub(super) groups: BTreeMap<GroupNum, Box<PeerGroup>>,
     pub(super) links: BTreeSet<LinkId>,
     /// Grows with every HELLO of it.
     pub(super) session: u64,
@@ -505,5 +506,19 @@ impl Link {
     /// The longest frame that may be made, given the room that the carrier has.
     pub(super) fn frame_room(&self, room: usize) -> usize {
         room.min(self.max_frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Devices meet thousands of others, with most of which they share one group.
+    #[test]
+    fn a_peer_without_a_link_takes_little_memory() {
+        const LEAF: usize = 11;
+        let map = LEAF * size_of::<(GroupNum, Box<PeerGroup>)>();
+        let taken = size_of::<Peer>() + map + size_of::<PeerGroup>();
+        assert!(taken < 2_048, "{taken} bytes");
     }
 }

@@ -34,7 +34,7 @@ impl<S: Store> Engine<S> {
         if pair.visibility != Visibility::Shared || theirs == Visibility::Invisible {
             return None;
         }
-        let PeerGroup { session, has, repeats, .. } = pair;
+        let PeerGroup { session, has, repeats, .. } = pair.as_mut();
         // What was said before waits for the allowance, and what was not goes on.
         let but = stuck.then(|| repeats.shown());
         let again = loop {
