@@ -1,9 +1,12 @@
 //! What the benches share: two engines, a workload, and a duplex link in memory.
 
+pub mod limits;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
+use hedgerow_sync_core::store::check;
 use hedgerow_sync_core::{Config, Draft, Engine, EngineError, Event, LinkId, LinkProfile, Store, Time};
 
 /// Two engines that share one group, and the link between them.
@@ -86,6 +89,15 @@ impl<S: Store + Debug> Pair<S> {
         Ok(())
     }
 
+    /// Takes their link down, if there is one: the next sync is another contact, a minute later.
+    pub fn part(&mut self) {
+        if let Some((to_b, to_a)) = self.links.take() {
+            self.a.link_down(to_b, self.now);
+            self.b.link_down(to_a, self.now);
+        }
+        self.now = self.now + 60_000;
+    }
+
     /// Opens a link and syncs until nothing is left to say; calls `progress` with the messages delivered so far.
     ///
     /// # Errors
@@ -127,6 +139,24 @@ impl<S: Store + Debug> Pair<S> {
                 return Ok(cost);
             }
         }
+    }
+
+    /// Whether both hold `count` messages, each got all that the other has, and both stores are sound.
+    ///
+    /// # Errors
+    /// When that is not so, or a store fails.
+    pub fn verify(&self, count: u64) -> Result<(), Failure> {
+        for engine in [&self.a, &self.b] {
+            let head = engine.groups().first().map_or(0, |group| group.head);
+            if head != count {
+                return Err(format!("{head} of {count} messages were delivered").into());
+            }
+            let report = check(engine.store())?;
+            if !report.is_clean() {
+                return Err(format!("a store is not sound: {:?}", report.problems.first()).into());
+            }
+        }
+        Ok(())
     }
 
     /// Reads the whole log of the second engine; returns the bytes of its bodies.

@@ -1,0 +1,33 @@
+//! Measures every goal beside its anchor in the same run, and says which are reached.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use hedgerow_benches::limits;
+
+/// Measures every goal beside its anchor in the same run. Exits with 0 when all are reached, 1 when one falls short, 2
+/// on wrong usage.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Fewer repetitions and smaller sizes: all within two minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON object a row.
+    #[arg(long)]
+    json: bool,
+    /// Measure this row alone; may be given again.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(limits::names()))]
+    only: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let Options { quick, json, only } = Options::parse();
+    match limits::run(&limits::Options { quick, json, only }) {
+        Ok(limits::Counts { short: 0, failed: 0, .. }) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("limits: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
