@@ -2,10 +2,18 @@
 //!
 //! A figure counts only if the run converged and `check` found the stores sound; otherwise its row says `failed`.
 
+mod cold;
 mod cpu;
+mod crypto;
 mod difference;
+mod durable;
+mod gate;
 mod measure;
+mod memory;
+mod mesh;
 mod row;
+mod session;
+mod simulator;
 mod table;
 mod wire;
 mod workload;
@@ -13,6 +21,7 @@ mod workload;
 use std::io::{IsTerminal as _, Write as _};
 
 use self::measure::Scale;
+pub use self::memory::Probe as MemoryProbe;
 use self::row::{Outcome, Row};
 use crate::Failure;
 
@@ -41,6 +50,9 @@ const FAMILIES: &[(&str, &[Probe])] = &[
                 full: &["diff-100k-100", "diff-1m-1000"],
                 measure: difference::differences,
             },
+            probe(&["mesh-bytes", "mesh-sends", "full-mesh", "silence"], mesh::mesh),
+            probe(&["loss-0.1", "loss-0.3", "loss-0.5", "loss-0.9"], mesh::loss),
+            probe(&["idle"], mesh::idle),
         ],
     ),
     (
@@ -49,7 +61,47 @@ const FAMILIES: &[(&str, &[Probe])] = &[
             probe(&["sync"], cpu::sync),
             probe(&["sync-linear"], cpu::linear),
             probe(&["receive"], cpu::receive),
+            probe(&["gate"], gate::gate),
+            probe(&["gate-chain", "gate-fan"], gate::linear),
+            probe(&["shuffled-memory", "shuffled-sqlite"], gate::shuffled),
+            probe(&["session-start"], session::start),
+            probe(&["sealing"], crypto::sealing),
+            probe(&["signatures"], crypto::signatures),
         ],
+    ),
+    (
+        "store",
+        &[
+            probe(&["durable-1", "durable-100", "durable-1000"], durable::receive_durably),
+            probe(&["durable-rows"], durable::beside_rows),
+            probe(&["sqlite-cpu-100", "sqlite-cpu-1000"], durable::sqlite_cpu),
+            probe(&["open"], session::open),
+            probe(&["disk", "disk-peers"], durable::disk),
+        ],
+    ),
+    ("memory", &[probe(&["memory", "peak-10k", "peak-100k"], memory::memory)]),
+    (
+        "simulator",
+        &[
+            probe(&["sim-events"], simulator::events),
+            probe(&["sim-delivered"], simulator::delivered),
+            probe(&["trace-cpu", "trace-delivery", "trace-sends"], simulator::trace),
+        ],
+    ),
+    (
+        "the work of other libraries",
+        &[probe(
+            &[
+                "cold-memory",
+                "cold-file",
+                "delta-memory",
+                "delta-file",
+                "cold-bytes",
+                "delta-bytes",
+                "cold-linear",
+            ],
+            cold::cold,
+        )],
     ),
 ];
 

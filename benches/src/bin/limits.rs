@@ -18,15 +18,34 @@ struct Options {
     /// Measure this row alone; may be given again.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(limits::names()))]
     only: Vec<String>,
+    /// Measure the memory of this process, for the program itself.
+    #[arg(long, hide = true)]
+    probe: Option<limits::MemoryProbe>,
 }
 
 fn main() -> ExitCode {
-    let Options { quick, json, only } = Options::parse();
+    let Options { quick, json, only, probe } = Options::parse();
+    if let Some(probe) = probe {
+        return measure(probe);
+    }
     match limits::run(&limits::Options { quick, json, only }) {
         Ok(limits::Counts { short: 0, failed: 0, .. }) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {
             eprintln!("limits: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn measure(probe: limits::MemoryProbe) -> ExitCode {
+    match probe.measure() {
+        Ok(bytes) => {
+            println!("{bytes}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::from(1)
         }
     }

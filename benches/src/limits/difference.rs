@@ -33,7 +33,7 @@ pub(crate) fn negentropy(
     let set = |own: &[Message]| -> Result<NegentropyStorageVector, Failure> {
         let mut set = NegentropyStorageVector::with_capacity(shared.len() + own.len());
         for message in shared.iter().chain(own) {
-            let id = Id::new(message.id().as_bytes().to_owned());
+            let id = Id::from_byte_array(*message.id().as_bytes());
             set.insert(message.timestamp_ms().unsigned_abs(), id)?;
         }
         set.seal()?;

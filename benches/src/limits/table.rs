@@ -41,7 +41,7 @@ pub(crate) fn line(row: &Row, colours: bool) -> String {
             goal(row),
             amount(row.figure, row.unit),
             anchor.map_or("-".to_owned(), |anchor| amount(anchor.value, row.unit)),
-            row.ratio().map_or("-".to_owned(), |ratio| format!("{} x", plain(ratio))),
+            row.ratio().map_or("-".to_owned(), times),
             bar(row.used()),
         )
     };
@@ -54,6 +54,10 @@ pub(crate) fn line(row: &Row, colours: bool) -> String {
         let _ = writeln!(text, "  {part}");
     }
     text
+}
+
+fn times(ratio: f64) -> String {
+    if ratio > 0.0 && ratio < 0.001 { "<0.001 x".to_owned() } else { format!("{} x", plain(ratio)) }
 }
 
 fn goal(row: &Row) -> String {

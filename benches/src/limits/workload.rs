@@ -88,10 +88,13 @@ pub(crate) fn frames(messages: &[Message], each: usize) -> Result<Vec<Bytes>, Fa
                 Some(&at) if position - at <= 1024 => DepRef::Position(at),
                 _ => DepRef::Id(*id),
             };
+            let mut deps: Vec<DepRef> = message.deps().iter().map(reference).collect();
+            // The wire has references before ids; both stay ascending.
+            deps.sort_by_key(|dep| matches!(dep, DepRef::Id(_)));
             batch.push(WireMessage {
                 position: Some(position),
                 timestamp_ms: message.timestamp_ms(),
-                deps: message.deps().iter().map(reference).collect(),
+                deps,
                 body: message.body().clone(),
             });
             let id = message.id();
