@@ -11,6 +11,7 @@ mod gate;
 mod measure;
 mod memory;
 mod mesh;
+pub mod parts;
 mod row;
 mod session;
 mod simulator;
@@ -132,6 +133,12 @@ pub struct Counts {
 pub fn names() -> Vec<&'static str> {
     let probes = FAMILIES.iter().flat_map(|(_, probes)| probes.iter());
     probes.flat_map(|probe| probe.names.iter().chain(probe.full)).copied().collect()
+}
+
+/// The names of those that only a full run has.
+#[must_use]
+pub fn full_names() -> Vec<&'static str> {
+    FAMILIES.iter().flat_map(|(_, probes)| probes.iter()).flat_map(|probe| probe.full).copied().collect()
 }
 
 /// Measures and prints to standard output.

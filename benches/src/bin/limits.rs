@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use hedgerow_benches::limits;
 
 /// Measures every goal beside its anchor in the same run. Exits with 0 when all are reached, 1 when one falls short, 2
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
     let Options { quick, json, only, probe } = Options::parse();
     if let Some(probe) = probe {
         return measure(probe);
+    }
+    if let Some(name) = only.iter().find(|name| quick && limits::full_names().contains(&name.as_str())) {
+        let kind = clap::error::ErrorKind::ArgumentConflict;
+        Options::command().error(kind, format!("a quick run has no row `{name}`")).exit();
     }
     match limits::run(&limits::Options { quick, json, only }) {
         Ok(limits::Counts { short: 0, failed: 0, .. }) => ExitCode::SUCCESS,

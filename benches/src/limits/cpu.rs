@@ -39,14 +39,14 @@ pub(crate) fn sync(scale: Scale) -> Result<Vec<Row>, Failure> {
 
 /// Four times the messages take four times as long.
 pub(crate) fn linear(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let count = scale.pick(25_000, 250_000);
+    let count = scale.pick(20_000, 250_000);
     let (few, many) = alternate(
-        scale.pick(3, 3),
+        3,
         || Ok(whole_sync(count, 200)? * 1e6 / to_f64(count)),
         || Ok(whole_sync(4 * count, 200)? * 1e6 / to_f64(4 * count)),
     )?;
     let what = format!("CPU of a whole sync for each message, at N = {}; linear: at most 1.2", 4 * count);
-    let anchor = (if scale.quick { "the same at 25,000" } else { "the same at 250,000" }, few);
+    let anchor = (if scale.quick { "the same at 20,000" } else { "the same at 250,000" }, few);
     Ok(vec![Row::new("sync-linear", Goal::TimesAtMost(1.2), "us", many, anchor, what)])
 }
 

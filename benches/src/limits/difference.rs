@@ -30,22 +30,24 @@ pub(crate) fn negentropy(
     only_a: &[Message],
     only_b: &[Message],
 ) -> Result<Cost, Failure> {
-    let set = |own: &[Message]| -> Result<NegentropyStorageVector, Failure> {
-        let mut set = NegentropyStorageVector::with_capacity(shared.len() + own.len());
-        for message in shared.iter().chain(own) {
-            let id = Id::from_byte_array(*message.id().as_bytes());
-            set.insert(message.timestamp_ms().unsigned_abs(), id)?;
+    // Hashing is no work of the crate's.
+    let items = |own: &[Message]| -> Vec<(u64, Id)> {
+        let item = |message: &Message| {
+            (message.timestamp_ms().unsigned_abs(), Id::from_byte_array(*message.id().as_bytes()))
+        };
+        shared.iter().chain(own).map(item).collect()
+    };
+    let (of_a, of_b) = (items(only_a), items(only_b));
+    let set = |items: Vec<(u64, Id)>| -> Result<NegentropyStorageVector, Failure> {
+        let mut set = NegentropyStorageVector::with_capacity(items.len());
+        for (at, id) in items {
+            set.insert(at, id)?;
         }
         set.seal()?;
         Ok(set)
     };
-    // The ids are hashed here only because messages do not keep them: that is no work of the crate's.
-    let hashing = cpu(|| {
-        let sum = shared.iter().chain(only_a).map(|message| u64::from(message.id().as_bytes()[0]));
-        Ok(sum.sum::<u64>())
-    })?;
-    let ((a, b), build) = cpu(|| Ok((set(only_a)?, set(only_b)?)))?;
-    let mut cost = Cost { build: (build - 2.0 * hashing.1).max(0.0), ..Cost::default() };
+    let ((a, b), build) = cpu(|| Ok((set(of_a)?, set(of_b)?)))?;
+    let mut cost = Cost { build, ..Cost::default() };
     let (found, talk) = cpu(|| {
         let (mut client, mut server) = (Negentropy::owned(a, 0)?, Negentropy::owned(b, 0)?);
         let (mut have, mut need) = (Vec::new(), Vec::new());

@@ -146,8 +146,8 @@ pub(crate) fn rows_for_all(
 pub(crate) fn receive_durably(scale: Scale) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (name, batch, count, goal) in [
-        ("durable-1", 1, scale.pick(300, 1_000), 0.9),
-        ("durable-100", 100, scale.pick(10_000, 50_000), 0.75),
+        ("durable-1", 1, scale.pick(100, 1_000), 0.9),
+        ("durable-100", 100, scale.pick(5_000, 50_000), 0.75),
         ("durable-1000", 1_000, scale.pick(20_000, 100_000), 0.2),
     ] {
         let messages = line(count, SIZE)?;
@@ -195,7 +195,7 @@ fn receive_batches(path: &Path, batches: &[Vec<Bytes>], count: usize) -> Result<
 
 /// Beside a schema with a row for each message and peer, with eight peers.
 pub(crate) fn beside_rows(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let messages = line(scale.pick(10_000, 50_000), SIZE)?;
+    let messages = line(scale.pick(8_000, 50_000), SIZE)?;
     let frames = frames(&messages, 100)?;
     let folder = tempfile::tempdir()?;
     let run = std::cell::Cell::new(0);
@@ -219,7 +219,7 @@ pub(crate) fn beside_rows(scale: Scale) -> Result<Vec<Row>, Failure> {
 pub(crate) fn sqlite_cpu(scale: Scale) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (name, batch) in [("sqlite-cpu-100", 100), ("sqlite-cpu-1000", 1_000)] {
-        let messages = line(scale.pick(20_000, 100_000), SIZE)?;
+        let messages = line(scale.pick(10_000, 100_000), SIZE)?;
         let batches = frames_of_batches(&messages, batch)?;
         let folder = tempfile::tempdir()?;
         let run = std::cell::Cell::new(0);
@@ -256,7 +256,7 @@ pub(crate) fn sqlite_cpu(scale: Scale) -> Result<Vec<Row>, Failure> {
 
 /// Bytes on the disk for each message, and for what is known of peers.
 pub(crate) fn disk(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let count = scale.pick(20_000, 100_000);
+    let count = scale.pick(10_000, 100_000);
     let messages = line(count, SIZE)?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store.db");
@@ -277,7 +277,7 @@ pub(crate) fn disk(scale: Scale) -> Result<Vec<Row>, Failure> {
 
 /// What a store keeps of peers that are in step with it, for each message and peer.
 fn peers_in_step(path: &Path, scale: Scale) -> Result<Row, Failure> {
-    let count = scale.pick(5_000, 20_000);
+    let count = scale.pick(2_000, 20_000);
     let messages = line(count, SIZE)?;
     let peers = 8;
     let store = SqliteStore::open(path, Options::default())?;

@@ -201,7 +201,7 @@ pub(crate) fn gate(scale: Scale) -> Result<Vec<Row>, Failure> {
 /// A chain that comes last first, and a fan whose root comes last, at N and 4 N.
 pub(crate) fn linear(scale: Scale) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    let chain = scale.pick(25_000, 250_000);
+    let chain = scale.pick(10_000, 250_000);
     for (name, what, count, make) in [
         (
             "gate-chain",
@@ -209,7 +209,7 @@ pub(crate) fn linear(scale: Scale) -> Result<Vec<Row>, Failure> {
             chain,
             Arrival::chain as fn(u64) -> Result<Arrival, Failure>,
         ),
-        ("gate-fan", "a fan, the root last", 25_000, Arrival::fan),
+        ("gate-fan", "a fan, the root last", scale.pick(10_000, 25_000), Arrival::fan),
     ] {
         let (few, many) = (make(count)?, make(4 * count)?);
         let (anchor, ours) =
@@ -223,7 +223,7 @@ pub(crate) fn linear(scale: Scale) -> Result<Vec<Row>, Failure> {
 
 /// Messages out of order, in memory and in SQLite.
 pub(crate) fn shuffled(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let arrival = Arrival::windows(scale.pick(20_000, 100_000))?;
+    let arrival = Arrival::windows(scale.pick(10_000, 100_000))?;
     let folder = tempfile::tempdir()?;
     let (mut memory, mut file) = (Vec::new(), Vec::new());
     for run in 0..scale.pick(3, 7) {

@@ -15,7 +15,7 @@ use crate::{Failure, Pair};
 pub enum Probe {
     /// The most that it held while so many messages of 600 bytes went from one SQLite store to another.
     Peak(u64),
-    /// By how much it grew for each message, from so many messages on both sides to four times as many.
+    /// By how much it grew for each message, from so many messages on both sides to twice as many.
     Growth(u64),
 }
 
@@ -62,12 +62,12 @@ impl Probe {
                 pair.publish(count, 200, 1000)?;
                 pair.sync(&mut |_| {})?;
                 let before = status("VmRSS:")?;
-                pair.publish(3 * count, 200, 1000)?;
+                pair.publish(count, 200, 1000)?;
                 pair.sync(&mut |_| {})?;
                 let after = status("VmRSS:")?;
-                pair.verify(4 * count)?;
+                pair.verify(2 * count)?;
                 // Both sides are in this process.
-                Ok((after - before).max(0.0) / to_f64(3 * count) / 2.0)
+                Ok((after - before).max(0.0) / to_f64(count) / 2.0)
             }
         }
     }
@@ -92,10 +92,10 @@ fn status(name: &str) -> Result<f64, Failure> {
 
 /// Memory of what is held on disk, and the peak of a sync.
 pub(crate) fn memory(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let count = scale.pick(40_000, 250_000);
+    let count = scale.pick(50_000, 500_000);
     let what = format!(
         "growth of the process for each message held in SQLite, from {count} to {} messages of 200 B",
-        4 * count
+        2 * count
     );
     let growth = Row::alone("memory", Goal::AtMost(64.0), "B", Probe::Growth(count).apart()?, what)
         .published("floor: id and state", 37.0);

@@ -56,7 +56,7 @@ pub(crate) fn start(scale: Scale) -> Result<Vec<Row>, Failure> {
 
 /// A store that is opened again, with the engine on it.
 pub(crate) fn open(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let count = scale.pick(100_000, 1_000_000);
+    let count = scale.pick(50_000, 1_000_000);
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store.db");
     let messages = line(count, 200)?;

@@ -57,7 +57,7 @@ fn bare_heap(waiting: usize, events: u64) -> Result<f64, Failure> {
 
 /// Nodes that go on and off and have nobody to talk to: the event loop with next to nothing in it.
 pub(crate) fn events(scale: Scale) -> Result<Vec<Row>, Failure> {
-    let seconds = scale.pick(4_000, 20_000);
+    let seconds = scale.pick(1_000, 20_000);
     let text = format!(
         "name = \"clock\"\n[stop]\nafter = \"{seconds} s\"\n[nodes]\ncount = 100\n\
          [nodes.uptime]\nmodel = \"windows\"\nshare = \"50 %\"\nmean = \"1 s\"\n\
