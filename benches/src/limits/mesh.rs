@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hedgerow_proto::GroupId;
+use hedgerow_proto::{Codec as _, Frame, GroupId, NativeCodec};
 use hedgerow_sync_core::testing::{Faults, Net};
 
 use super::measure::{Scale, median, size_f64, to_f64};
@@ -135,10 +135,13 @@ fn eager_push(nodes: usize, edges: &[(usize, usize)]) -> u64 {
     sends
 }
 
-/// What one message took in a settled network: bytes of all frames, MESSAGE records, and frames in the hour after.
+/// What one message took in a settled network: bytes of all frames, those of offers and acknowledgements in them, MESSAGE
+/// records, and frames in the hour after.
 #[derive(Debug, Clone, Copy)]
 struct Spread {
     bytes: u64,
+    offers: usize,
+    acks: usize,
     sends: u64,
     later: u64,
 }
@@ -156,10 +159,23 @@ fn spread(nodes: usize, edges: &[(usize, usize)], seed: u64) -> Result<Spread, F
     net.publish(0, group, &text(1));
     net.run(120_000);
     verify(&net, group, 1)?;
-    let bytes = net.tap.take().unwrap_or_default().iter().map(|sent| sent.bytes as u64).sum();
+    let tap = net.tap.take().unwrap_or_default();
+    let bytes = tap.iter().map(|sent| sent.bytes as u64).sum();
+    let (mut offers, mut acks) = (0, 0);
+    for sent in tap {
+        offers += encoded(&Frame { offers: sent.frame.offers, ..Frame::default() })?;
+        acks += encoded(&Frame { acks: sent.frame.acks, ..Frame::default() })?;
+    }
     let frames = net.frames;
     net.run(3_600_000);
-    Ok(Spread { bytes, sends: net.messages_sent() - before, later: net.frames - frames })
+    let sends = net.messages_sent() - before;
+    Ok(Spread { bytes, offers, acks, sends, later: net.frames - frames })
+}
+
+fn encoded(frame: &Frame) -> Result<usize, Failure> {
+    let mut bytes = Vec::new();
+    NativeCodec::new().encode(frame, &mut bytes)?;
+    Ok(bytes.len())
 }
 
 /// One message through a hundred nodes with four links each, and through twenty that are all linked.
@@ -167,15 +183,24 @@ pub(crate) fn mesh(scale: Scale) -> Result<Vec<Row>, Failure> {
     let nodes = 100;
     let copies = size_f64(nodes - 1);
     let (mut bytes, mut sends, mut eager, mut later) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut offers, mut acks) = (Vec::new(), Vec::new());
     for seed in 0..scale.pick(3, 9) {
         let edges = two_rings(nodes, seed);
         let one = spread(nodes, &edges, seed)?;
         bytes.push(to_f64(one.bytes) / (copies * 200.0));
         sends.push(to_f64(one.sends) / copies);
+        offers.push(size_f64(one.offers) / copies);
+        acks.push(size_f64(one.acks) / copies);
         eager.push(to_f64(eager_push(nodes, &edges)) / copies);
         later += one.later;
     }
     let eager = median(eager);
+    let what = format!(
+        "one message of 200 B, 100 nodes of degree 4: bytes of all frames over 99 copies; offers take {:.0} B a copy, \
+         acknowledgements {:.0} B",
+        median(offers),
+        median(acks)
+    );
     let full = 20;
     let edges: Vec<(usize, usize)> = (0..full).flat_map(|a| (a + 1..full).map(move |b| (a, b))).collect();
     let one = spread(full, &edges, 1)?;
@@ -187,7 +212,7 @@ pub(crate) fn mesh(scale: Scale) -> Result<Vec<Row>, Failure> {
             "",
             median(bytes),
             ("eager push, bodies alone", eager),
-            "one message of 200 B, 100 nodes of degree 4: bytes of all frames over 99 copies",
+            what,
         ),
         Row::new(
             "mesh-sends",

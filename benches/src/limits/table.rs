@@ -57,7 +57,11 @@ pub(crate) fn line(row: &Row, colours: bool) -> String {
 }
 
 fn times(ratio: f64) -> String {
-    if ratio > 0.0 && ratio < 0.001 { "<0.001 x".to_owned() } else { format!("{} x", plain(ratio)) }
+    match ratio {
+        r if r > 0.0 && r < 0.0005 => "<0.001 x".to_owned(),
+        r if r < 0.01 => format!("{r:.3} x"),
+        r => format!("{} x", plain(r)),
+    }
 }
 
 fn goal(row: &Row) -> String {
