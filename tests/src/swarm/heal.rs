@@ -273,10 +273,10 @@ impl World {
         self.run(if self.options.expiring { LONGEST_EXPIRY_MS + PATIENCE_MS } else { PATIENCE_MS })?;
         self.look()?;
         let frames = |world: &Self| world.stats.get("frames").copied().unwrap_or(0);
-        let before = frames(self);
+        let (before, allowed) = (frames(self), self.allowed_frames(core)?);
         self.run(WATCH_MS)?;
         let count = frames(self) - before;
-        if count > self.allowed_frames(core)? {
+        if count > self.allowed_frames(core)?.max(allowed) {
             let text = format!("{count} frames in a settled hour\n{}", self.report(core));
             return Err(Broken::new("the settled are silent", text));
         }
@@ -322,10 +322,16 @@ impl World {
 
     /// What came in vain, for what waits leaves it no room, is asked for again, ever less often: twice in a watched
     /// hour at most, with an answer each, of every node that lacks it. What nobody holds is not. On lossy links each
-    /// of these frames is lost, acknowledged and asked about too.
+    /// of these frames is lost, acknowledged and asked about too. Who was sent too much in vain waits for its allowance,
+    /// and asks again whenever a request has timed out.
     fn allowed_frames(&self, core: &BTreeSet<usize>) -> Result<u64, Broken> {
         let mut vain = 0;
         for &n in core {
+            if self.options.prunes() {
+                let peers = self.reads(n).status().peers;
+                let waiting = peers.iter().filter(|pair| pair.held_back > 0).count() as u64;
+                vain += waiting * (WATCH_MS / self.options.configs[n].request_timeout_ms) / 2;
+            }
             for &group in &self.groups {
                 for missing in self.reads(n).missing(group) {
                     let mut held = false;
