@@ -6,6 +6,7 @@ mod dialects;
 mod failing;
 mod faults;
 mod graph;
+mod known;
 mod links;
 mod loss;
 mod other_groups;
