@@ -520,11 +520,20 @@ impl<S: Store> Engine<S> {
         if self.changed_groups.is_empty() {
             return;
         }
+        // Whoever lacks something already and has no link learns nothing by it, and most peers are away.
+        let concerns = |group: &Group, peer: &PeerNum| {
+            self.peers.get(peer).is_some_and(|state| {
+                let behind = state.groups.get(&group.num).is_some_and(|pair| pair.behind.is_some());
+                !(behind && group.gone.is_empty() && state.links.is_empty())
+            })
+        };
         let news: Vec<(GroupNum, PeerNum)> = self
             .changed_groups
             .iter()
             .filter_map(|num| self.groups.get(num))
-            .flat_map(|group| group.peers.iter().map(|&peer| (group.num, peer)))
+            .flat_map(|group| group.peers.iter().map(move |&peer| (group, peer)))
+            .filter(|(group, peer)| concerns(group, peer))
+            .map(|(group, peer)| (group.num, peer))
             .collect();
         for (group, peer) in news {
             self.note_behind(peer, group, self.now);

@@ -358,6 +358,8 @@ impl<T> Window<T> {
 impl PeerGroup {
     /// The first of our positions that the peer lacks and could get, be it one that is not given yet.
     pub(super) fn first_lacking(&self, gone: &SpanSet) -> u64 {
+        #[cfg(test)]
+        tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
         self.has.first_absent_of_both(gone, self.settled_to + 1)
     }
 
@@ -510,8 +512,18 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
+    use hedgerow_proto::GroupDescriptor;
+
     use super::*;
+    use crate::{Config, Draft, Engine, MemoryStore, Time};
+
+    thread_local! {
+        /// How often it was looked at what a peer lacks.
+        pub(in crate::engine) static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
 
     /// Devices meet thousands of others, with most of which they share one group.
     #[test]
@@ -520,5 +532,25 @@ mod tests {
         let map = LEAF * size_of::<(GroupNum, Box<PeerGroup>)>();
         let taken = size_of::<Peer>() + map + size_of::<PeerGroup>();
         assert!(taken < 2_048, "{taken} bytes");
+    }
+
+    #[test]
+    fn peers_that_are_away_are_looked_at_once_and_not_with_each_message() {
+        let now = Time(1_700_000_000_000);
+        let mut engine = Engine::open(MemoryStore::new(), Config::default(), [1; 32], now).unwrap();
+        let descriptor = GroupDescriptor::new("org.example.chat", 0, vec![]).unwrap();
+        let group = engine.add_group(&descriptor, false).unwrap();
+        for peer in 1..=100 {
+            engine.set_visibility(PeerId::from_bytes([peer; 32]), group, Visibility::Shared).unwrap();
+        }
+        let before = LOOKS.with(Cell::get);
+        for n in 0..50 {
+            let timestamp_ms = now.as_timestamp_ms() + n;
+            engine.publish(group, Draft { timestamp_ms, deps: vec![], body: "x".into() }, now).unwrap();
+            while engine.poll_event().unwrap().is_some() {}
+        }
+        let looks = LOOKS.with(Cell::get) - before;
+        assert!((100..=200).contains(&looks), "{looks} looks");
+        assert!(engine.outstanding().iter().all(|one| one.lacking == 50));
     }
 }
