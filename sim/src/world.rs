@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
 use self::carrier::{Conn, profile_of};
-use self::nodes::Node;
+use self::nodes::{Known, Node};
 use crate::plan::{Plan, drawn_size};
 use crate::random::{exponential, stream};
 use crate::record::{Ended, Happening, Record, number};
@@ -32,6 +32,8 @@ pub(crate) struct World<'a> {
     queue: BinaryHeap<Reverse<Due>>,
     /// How many events were ever queued: those of one time happen in this order.
     queued: u64,
+    /// Groups by their place in the plan.
+    groups: Vec<Option<Known>>,
     nodes: Vec<Node>,
     nodes_on: usize,
     /// By number; `None` once they are down.
@@ -75,7 +77,8 @@ enum What {
     Connect(usize, usize),
     /// A node's window begins or ends.
     Window(usize, bool),
-    Frame(Flight),
+    /// On its own, so that what moves about in the queue is small.
+    Frame(Box<Flight>),
     /// The carrier takes the next frame.
     Free {
         conn: usize,
@@ -158,6 +161,7 @@ impl<'a> World<'a> {
             now: 0,
             queue: BinaryHeap::new(),
             queued: 0,
+            groups: nodes::groups_of(scenario, plan),
             nodes: nodes::of_plan(scenario, plan, seed),
             nodes_on: 0,
             conns: Vec::new(),
@@ -326,7 +330,7 @@ impl<'a> World<'a> {
             }
             What::Connect(a, b) => self.connect(a, b),
             What::Window(node, on) => self.switch(node, |node| node.is_awake = on),
-            What::Frame(flight) => self.arrive(flight),
+            What::Frame(flight) => self.arrive(*flight),
             What::Free { conn, end } => self.free(conn, end),
             What::Timer(node) => self.tick(node),
             What::Write(index) => {

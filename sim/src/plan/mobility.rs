@@ -49,7 +49,10 @@ pub(super) fn walk(
             Walker { rng, from: at, to: at, left: 0, arrives: 0, rests: 0, track: Vec::new() }
         })
         .collect();
-    let mut grid = Grid::new(*side, *range, count);
+    // Whom a node can hear until the next search was no farther than `reach` at this one.
+    let (every, reach) = searches(*range, *fastest);
+    let mut grid = Grid::new(*side, reach, count);
+    let mut close: Vec<(u32, u32)> = Vec::new();
     let mut points = vec![(0.0, 0.0); count];
     // Who is near, since when, by pair: of the second before, and of this one.
     let mut before: Vec<((u32, u32), u64)> = Vec::new();
@@ -59,8 +62,16 @@ pub(super) fn walk(
         for (walker, point) in walkers.iter_mut().zip(&mut points) {
             *point = walker.at(now, *side, (*slowest, *fastest), *pause);
         }
-        let mut near = grid.pairs(&points, *range, now);
-        near.sort_unstable();
+        if now % (every * TICK) == 0 {
+            close = grid.pairs(&points, reach);
+            close.sort_unstable();
+        }
+        let is_near = |(a, b): &&(u32, u32)| match (points.get(*a as usize), points.get(*b as usize)) {
+            (Some(p), Some(q)) => are_within(*p, *q, *range),
+            _ => false,
+        };
+        let mut near: Vec<((u32, u32), u64)> =
+            close.iter().filter(is_near).map(|pair| (*pair, now)).collect();
         // Both are in order: those that are near still keep their time, those that are not any more have parted.
         let mut at = near.iter_mut().peekable();
         for (pair, since) in before {
@@ -86,6 +97,21 @@ pub(super) fn walk(
     Ok((contacts, positions.collect()))
 }
 
+/// Every how many seconds all pairs that may come near are searched for, and up to which distance, in m: two nodes
+/// approach each other by no more than twice the fastest walk.
+fn searches(range: f64, fastest: f64) -> (u64, f64) {
+    let each = 2.0 * fastest * (TICK as f64 / 1e6);
+    // With a margin of half a radio's reach the few more pairs cost less than the searches that are spared.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    let every = (range / 2.0 / each).clamp(1.0, 64.0) as u64;
+    (every, (range + each * every as f64) * 1.001)
+}
+
+fn are_within(p: (f64, f64), q: (f64, f64), metres: f64) -> bool {
+    let (dx, dy) = (p.0 - q.0, p.1 - q.1);
+    dx * dx + dy * dy <= metres * metres
+}
+
 /// A point in m, at a time in us.
 pub(super) fn point(at_us: u64, (x, y): (f64, f64)) -> Point {
     #[expect(clippy::cast_possible_truncation, reason = "sides are bounded")]
@@ -93,7 +119,7 @@ pub(super) fn point(at_us: u64, (x, y): (f64, f64)) -> Point {
     Point { at_us, x_mm: mm(x), y_mm: mm(y) }
 }
 
-/// Cells that are at least as wide as a radio reaches, so that whom a node hears is in its cell or one around it.
+/// Cells that are at least as wide as what is searched for is far, so that it is in a node's cell or one around it.
 struct Grid {
     width: f64,
     across: usize,
@@ -101,9 +127,9 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(side: f64, range: f64, count: usize) -> Self {
-        // About one node to a cell is best; more cells than that cost time each second.
-        let width = range.max(side / (count.max(1) as f64).sqrt());
+    fn new(side: f64, reach: f64, count: usize) -> Self {
+        // About one node to a cell is best; more cells than that cost time in each search.
+        let width = reach.max(side / (count.max(1) as f64).sqrt());
         let across = index(side, width) + 1;
         Self { width, across, cells: vec![Vec::new(); across * across] }
     }
@@ -113,8 +139,8 @@ impl Grid {
         (index(x, self.width).min(last), index(y, self.width).min(last))
     }
 
-    /// Pairs of points that are near, as of now.
-    fn pairs(&mut self, points: &[(f64, f64)], range: f64, now: u64) -> Vec<((u32, u32), u64)> {
+    /// Pairs of points that are no farther apart than `reach`, in m.
+    fn pairs(&mut self, points: &[(f64, f64)], reach: f64) -> Vec<(u32, u32)> {
         self.cells.iter_mut().for_each(Vec::clear);
         let mut pairs = Vec::new();
         for (a, p) in (0_u32..).zip(points) {
@@ -124,9 +150,8 @@ impl Grid {
                     // Only those that stand there already, so that each pair is seen once.
                     for &b in self.cells.get(row * self.across + column).into_iter().flatten() {
                         let Some(q) = points.get(b as usize) else { continue };
-                        let (dx, dy) = (p.0 - q.0, p.1 - q.1);
-                        if dx * dx + dy * dy <= range * range {
-                            pairs.push(((b, a), now));
+                        if are_within(*p, *q, reach) {
+                            pairs.push((b, a));
                         }
                     }
                 }
@@ -259,6 +284,46 @@ mod tests {
         let contacts = contacts(1_500.0);
         assert_eq!(contacts.len(), 190);
         assert!(contacts.iter().all(|c| c.start.us() == 0 && c.end == Span::from_s(3_600)));
+    }
+
+    /// With a radio that reaches less far than nodes walk between two looks, each look is a search.
+    #[test]
+    fn what_is_searched_for_now_and_then_is_found_as_if_it_were_searched_for_each_second() {
+        for (range, fastest) in [(50.0, 2.0), (80.0, 30.0), (10.0, 20.0)] {
+            let topology = Topology::RandomWaypoint {
+                side: 500.0,
+                range,
+                slowest: 1.0,
+                fastest,
+                pause: Span::from_s(20),
+            };
+            let length = Span::from_s(600);
+            let (contacts, positions) = walk(&topology, 12, length, 3).unwrap();
+            let place = |node: usize, at: u64| {
+                let track: &Vec<Point> = &positions[node];
+                let next = track.partition_point(|point| point.at_us <= at);
+                let (from, to) = (track[next - 1], track[next.min(track.len() - 1)]);
+                let part = (at - from.at_us) as f64 / (to.at_us - from.at_us).max(1) as f64;
+                let between = |from: i64, to: i64| (from as f64 + (to - from) as f64 * part) / 1e3;
+                (between(from.x_mm, to.x_mm), between(from.y_mm, to.y_mm))
+            };
+            let (mut seen, mut found) = (0, 0);
+            for at in (0..length.us()).step_by(1_000_000) {
+                for (a, b) in (0..12).flat_map(|b| (0..b).map(move |a| (a, b))) {
+                    let (p, q) = (place(a, at), place(b, at));
+                    // Tracks are rounded to the mm.
+                    let (surely, perhaps) = (are_within(p, q, range - 0.01), are_within(p, q, range + 0.01));
+                    let linked = contacts
+                        .iter()
+                        .any(|c| (c.a, c.b) == (a, b) && c.start.us() <= at && at < c.end.us());
+                    assert!(linked || !surely, "{a} and {b} are near at {at} us, range {range}");
+                    assert!(perhaps || !linked, "{a} and {b} are not near at {at} us, range {range}");
+                    seen += usize::from(surely);
+                    found += usize::from(linked);
+                }
+            }
+            assert!(seen > 10 && found >= seen, "{seen} times near, {found} times linked");
+        }
     }
 
     #[test]

@@ -373,7 +373,8 @@ impl World<'_> {
                         way.flying += 1;
                     }
                     let frame = frame.clone();
-                    self.at_us(at, What::Frame(Flight { conn, end: 1 - end, round, log, frame }));
+                    let flight = Flight { conn, end: 1 - end, round, log, frame };
+                    self.at_us(at, What::Frame(Box::new(flight)));
                 }
             }
         }

@@ -121,8 +121,24 @@ fn node_of(peer: &PeerId) -> usize {
     usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX)
 }
 
-fn descriptor(name: &str) -> Option<GroupDescriptor> {
-    GroupDescriptor::new("hedgerow.sim", 1, name.into()).ok()
+/// A group as engines know it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    descriptor: GroupDescriptor,
+    id: GroupId,
+    /// Whether its messages are judged: where the client has something to say of them.
+    judged: bool,
+}
+
+/// The groups of a plan, by their place there.
+pub(super) fn groups_of(scenario: &Scenario, plan: &Plan) -> Vec<Option<Known>> {
+    let capped = plan.storage.iter().any(Option::is_some) || scenario.engine.max_group_bytes.is_some();
+    let groups = plan.groups.iter().enumerate().map(|(index, (name, _))| {
+        let descriptor = GroupDescriptor::new("hedgerow.sim", 1, name.clone().into()).ok()?;
+        let judged = capped || scenario.groups.get(index).is_some_and(|group| group.lifetime.is_some());
+        Some(Known { id: descriptor.id(), descriptor, judged })
+    });
+    groups.collect()
 }
 
 fn config_of(scenario: &Scenario, storage: Option<u64>) -> Config {
@@ -153,12 +169,8 @@ impl World<'_> {
         local.0.saturating_add_signed(-skew).saturating_sub(START_MS).saturating_mul(1_000)
     }
 
-    /// A group's descriptor, and whether its messages are judged: where the client has something to say of them.
-    fn group(&self, group: usize) -> Option<(GroupDescriptor, bool)> {
-        let (name, _) = self.plan.groups.get(group)?;
-        let capped =
-            self.plan.storage.iter().any(Option::is_some) || self.scenario.engine.max_group_bytes.is_some();
-        Some((descriptor(name)?, capped || self.lifetime_ms(group).is_some()))
+    fn group(&self, group: usize) -> Option<&Known> {
+        self.groups.get(group)?.as_ref()
     }
 
     fn lifetime_ms(&self, group: usize) -> Option<i64> {
@@ -193,8 +205,8 @@ impl World<'_> {
         let mut engine = Engine::open(store, config, seed, now)?;
         let mut member_of = BTreeSet::new();
         for group in groups {
-            if let Some((descriptor, judged)) = self.group(group) {
-                member_of.insert(engine.add_group(&descriptor, judged)?);
+            if let Some(known) = self.group(group) {
+                member_of.insert(engine.add_group(&known.descriptor, known.judged)?);
             }
         }
         // A backup may be older than the leaving of a group.
@@ -283,13 +295,13 @@ impl World<'_> {
             one.groups.intersection(&other.groups).copied().collect()
         };
         for group in both {
-            let Some((descriptor, _)) = self.group(group) else { continue };
+            let Some(id) = self.group(group).map(|known| known.id) else { continue };
             for (node, other) in [(a, b), (b, a)] {
                 let Some(state) = self.nodes.get_mut(node) else { continue };
                 if let Some(engine) = &mut state.engine
                     && state.shared.insert((other, group))
                 {
-                    engine.set_visibility(peer_of(other), descriptor.id(), Visibility::Shared)?;
+                    engine.set_visibility(peer_of(other), id, Visibility::Shared)?;
                 }
             }
         }
@@ -301,7 +313,7 @@ impl World<'_> {
     pub(super) fn change(&mut self, change: Change) -> Result<(), EngineError> {
         let Change { node, group, joins, .. } = change;
         self.stir();
-        let Some((descriptor, judged)) = self.group(group) else { return Ok(()) };
+        let Some(Known { descriptor, id, judged }) = self.group(group).cloned() else { return Ok(()) };
         let Some(state) = self.nodes.get_mut(node) else { return Ok(()) };
         let changed = if joins { state.groups.insert(group) } else { state.groups.remove(&group) };
         if !changed {
@@ -311,14 +323,14 @@ impl World<'_> {
         state.shared.retain(|(_, of)| *of != group);
         match (&mut state.engine, &mut state.store) {
             (Some(engine), _) if joins => engine.add_group(&descriptor, judged).map(drop)?,
-            (Some(engine), _) => engine.remove_group(descriptor.id())?,
+            (Some(engine), _) => engine.remove_group(id)?,
             (None, _) if joins => {}
             (None, store) => {
                 // It does so before it is switched off, so to speak.
                 let disk = store.take().unwrap_or_default();
                 let mut engine = Engine::open(disk, state.config.clone(), [0; 32], Time(START_MS))?;
-                if engine.group(descriptor.id()).is_some() {
-                    engine.remove_group(descriptor.id())?;
+                if engine.group(id).is_some() {
+                    engine.remove_group(id)?;
                 }
                 engine.commit()?;
                 *store = Some(engine.into_store());
@@ -334,7 +346,7 @@ impl World<'_> {
                 if let Some(engine) = &mut state.engine
                     && state.shared.remove(&(node, group))
                 {
-                    engine.set_visibility(peer_of(node), descriptor.id(), Visibility::Invisible)?;
+                    engine.set_visibility(peer_of(node), id, Visibility::Invisible)?;
                 }
             }
         }
@@ -357,7 +369,7 @@ impl World<'_> {
 
     pub(super) fn write(&mut self, node: usize, group: usize, size: usize) -> Result<(), EngineError> {
         let now = self.local(node);
-        let Some((descriptor, _)) = self.group(group) else { return Ok(()) };
+        let Some(id) = self.group(group).map(|known| known.id) else { return Ok(()) };
         let (lifetime, most_deps) = (self.lifetime_ms(group), self.most_deps(size));
         let number = number(self.record.said());
         let mut body = vec![0_u8; size];
@@ -385,14 +397,14 @@ impl World<'_> {
         };
         self.stirred_us = self.now;
         let timestamp_ms = now.as_timestamp_ms();
-        let deps = engine.heads(descriptor.id(), most_deps)?;
+        let deps = engine.heads(id, most_deps)?;
         let draft = Draft { timestamp_ms, deps, body: Bytes::from(body) };
         let expires_ms = lifetime.map(|ms| timestamp_ms.saturating_add(ms));
         let facts = MessageFacts { author: Some(author_key(node)), expires_ms };
         let Some(engine) = self.nodes.get_mut(node).and_then(|node| node.engine.as_mut()) else {
             return Ok(());
         };
-        match engine.publish_with(descriptor.id(), draft, facts, now) {
+        match engine.publish_with(id, draft, facts, now) {
             Ok(id) => self.record.wrote(&Writing { id, node, group, size }, self.now),
             Err(EngineError::NoRoom { .. }) => self.record.totals.no_room += 1,
             Err(error) => return Err(error),
@@ -513,11 +525,11 @@ impl World<'_> {
         let groups: Vec<usize> = state.groups.iter().copied().collect();
         let engine = Engine::open(store.clone(), state.config.clone(), [0; 32], Time(START_MS))?;
         for group in groups {
-            let Some((descriptor, _)) = self.group(group) else { continue };
-            let Some(head) = engine.group(descriptor.id()).map(|info| info.head) else { continue };
+            let Some(id) = self.group(group).map(|known| known.id) else { continue };
+            let Some(head) = engine.group(id).map(|info| info.head) else { continue };
             for position in 1..=head {
-                if let Some(entry) = engine.entry(descriptor.id(), position)? {
-                    self.record.recall(node, descriptor.id(), &entry);
+                if let Some(entry) = engine.entry(id, position)? {
+                    self.record.recall(node, id, &entry);
                 }
             }
         }
