@@ -40,7 +40,9 @@ pub(crate) fn sweep_report(swept: &Swept, checks: &[Check]) -> Result<String, Pl
         figures_of_points(&mut page, swept);
         return Ok(page.finish());
     };
+    figures_of_points(&mut page, swept);
     page.heading("Figures");
+    page.paragraph("note", "Dots: mean of the runs. Bars: where the mean is with 95 % confidence.");
     let (mut x, places) = axis_of(first);
     if x.names.is_empty() {
         x.with.clone_from(&places);
@@ -73,10 +75,10 @@ pub(crate) fn sweep_report(swept: &Swept, checks: &[Check]) -> Result<String, Pl
         } else if values().all(|value| value > 0.0) {
             y = y.log_for(values());
         }
-        page.figure(metric.name, lines(&x, &y, &all)?, &names, "");
+        let scale = if y.log { ", logarithmic" } else { "" };
+        page.figure(&format!("{}{scale}", metric.name), lines(&x, &y, &all)?, &names, "");
     }
     page.end_figures();
-    page.paragraph("note", "Dots: mean of the runs. Bars: where the mean is with 95 % confidence.");
     page.heading("How long delivery takes");
     if groups.len() > MAX_CURVES {
         page.paragraph(
@@ -86,7 +88,6 @@ pub(crate) fn sweep_report(swept: &Swept, checks: &[Check]) -> Result<String, Pl
     } else {
         curves(&mut page, first, &groups)?;
     }
-    figures_of_points(&mut page, swept);
     page.heading("Rules");
     rules(&mut page, checks);
     let options: Vec<(String, String)> = swept.options.iter().map(|(a, b)| (a.clone(), b.clone())).collect();

@@ -1,5 +1,5 @@
-//! Samples at even intervals of a run whose length nobody knows beforehand: when there are too many, every other one is
-//! dropped, and the interval doubled.
+//! Samples at even intervals of a run whose length nobody knows beforehand: when there are too many, the interval is
+//! doubled. Of each interval the last sample is kept: what came to be early in it may stand for long after.
 
 use super::Sample;
 
@@ -34,7 +34,14 @@ impl Timeline {
         if self.samples.len() > MAX_SAMPLES {
             self.step_us *= 2;
             let step = self.step_us;
-            self.samples.retain(|sample| sample.at_us % step == 0);
+            self.samples.iter_mut().for_each(|sample| sample.at_us -= sample.at_us % step);
+            self.samples.dedup_by(|later, kept| {
+                let same = later.at_us == kept.at_us;
+                if same {
+                    *kept = *later;
+                }
+                same
+            });
             self.next_us = self.next_us.next_multiple_of(step);
         }
     }
@@ -66,5 +73,22 @@ mod tests {
         assert!((100..=MAX_SAMPLES + 1).contains(&samples.len()), "{}", samples.len());
         assert!(samples.windows(2).all(|pair| pair[0].at_us < pair[1].at_us));
         assert_eq!(samples.last().unwrap().at_us, now);
+    }
+
+    #[test]
+    fn what_came_to_be_at_once_is_not_forgotten() {
+        let mut timeline = Timeline::default();
+        let sample = |nodes_on| Sample { nodes_on, ..Sample::default() };
+        timeline.take(0, sample(0));
+        timeline.take(5_000, sample(7));
+        for n in 0..2_000_u64 {
+            let now = 300_000_000 + n * 1_000_000;
+            if timeline.is_due(now) {
+                timeline.take(now, sample(7));
+            }
+        }
+        let samples = timeline.finish(3_000_000_000, sample(7));
+        assert_eq!((samples[0].at_us, samples[0].nodes_on), (0, 7));
+        assert!(samples.windows(2).all(|pair| pair[0].at_us < pair[1].at_us));
     }
 }
