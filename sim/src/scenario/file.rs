@@ -209,7 +209,9 @@ fn named(table: &Table, settings: &[Setting]) -> Result<Vec<Setting>, ScenarioEr
     let mut named = Vec::new();
     for setting in settings {
         let mut setting = setting.clone();
-        let key = setting.path.first().and_then(|first| names?.get(first));
+        // A short name may be that of a table too: with more behind it, it is the table's.
+        let is_key = setting.path.len() > 1 && setting.path.first().is_some_and(|first| is_table(first));
+        let key = setting.path.first().filter(|_| !is_key).and_then(|first| names?.get(first));
         if let Some(key) = key {
             let key = key.as_str().filter(|key| !key.split('.').any(str::is_empty));
             let wrong = || ScenarioError::Wrong {
@@ -223,6 +225,11 @@ fn named(table: &Table, settings: &[Setting]) -> Result<Vec<Setting>, ScenarioEr
         named.push(setting);
     }
     Ok(named)
+}
+
+fn is_table(name: &str) -> bool {
+    ["stop", "nodes", "links", "topology", "engine", "group", "workload", "fault", "adversary"]
+        .contains(&name)
 }
 
 fn name_of(segment: &Segment) -> Option<String> {

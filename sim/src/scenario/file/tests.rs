@@ -68,6 +68,15 @@ fn short_names_stand_for_keys() {
 }
 
 #[test]
+fn a_short_name_may_be_that_of_a_table() {
+    let text = format!("{PLAIN}\n[parameters]\nnodes = \"nodes.count\"\n");
+    for setting in ["nodes=7", "nodes.count=7"] {
+        let scenario = load_text(&text, &file(), &[setting.parse().unwrap()]).unwrap();
+        assert_eq!(scenario.nodes.count, 7, "{setting}");
+    }
+}
+
+#[test]
 fn a_wrong_setting_is_named() {
     assert!(error(PLAIN, &["links.loss=2"]).starts_with("--set links.loss=2: "));
     assert!(error(PLAIN, &["links.lost=0.1"]).starts_with("--set links.lost=0.1: "));
