@@ -48,6 +48,7 @@ fn dispatch(command: SimCommand, output: Output, stop: &AtomicBool) -> Result<()
         SimCommand::Watch(args) => watch::watch(&args, output, stop),
         SimCommand::List { folder } => library::list(&folder, output),
         SimCommand::New { name } => library::new(&name, output),
+        SimCommand::Schema => library::schema(output),
         SimCommand::Trace(args) => trace::trace(&args, output),
         SimCommand::Compare { folders, out } => compare::compare(&folders, out.as_deref(), output),
     }

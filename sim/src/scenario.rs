@@ -1,17 +1,20 @@
 //! What a scenario says. Each struct is a table of the TOML file, each field a key; `docs/simulation.md` explains them.
 
 mod file;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::file::{ScenarioError, Setting, load, load_text};
+pub use self::schema::schema;
 use crate::units::{Offset, Rate, Share, Size, Span};
 
 /// A whole scenario. A run is a pure function of it and of a seed.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// A short name.
@@ -53,7 +56,7 @@ pub struct Scenario {
 }
 
 /// When a run stops: at the first of these.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// After so much simulated time.
@@ -70,7 +73,7 @@ pub struct Stop {
 }
 
 /// The devices.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nodes {
     /// How many.
@@ -93,7 +96,7 @@ pub struct Nodes {
 }
 
 /// Nodes that differ from the others. What is absent is as with the others.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeException {
     /// Which.
@@ -110,7 +113,7 @@ pub struct NodeException {
 }
 
 /// When a device is on.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "model", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Uptime {
     /// At all times.
@@ -141,7 +144,7 @@ pub enum Uptime {
 }
 
 /// What links are like.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Links {
     /// `stream`: in order, nothing is lost while the link is up. `datagram`: frames are lost, repeated, overtaken.
@@ -181,7 +184,7 @@ pub struct Links {
 }
 
 /// Links that differ from the others.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkException {
     /// Those between these pairs of nodes.
@@ -217,7 +220,7 @@ impl Default for Links {
 }
 
 /// What a link does with frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Carrier {
     /// In order, once each, until the link ends.
@@ -227,7 +230,7 @@ pub enum Carrier {
 }
 
 /// How long a frame is under way.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Latency {
     /// Always the same.
@@ -249,7 +252,7 @@ pub enum Latency {
 }
 
 /// Which frames are lost.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Loss {
     /// Each frame with this probability.
@@ -274,7 +277,7 @@ impl Default for Loss {
 }
 
 /// Who is linked to whom, or meets whom.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Topology {
     /// Everybody with everybody.
@@ -393,7 +396,7 @@ fn tail() -> f64 {
 }
 
 /// Two nodes meet.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContactRow {
     /// From when.
@@ -407,7 +410,7 @@ pub struct ContactRow {
 }
 
 /// How a trace of contacts is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TraceFormat {
     /// Lines `time CONN a b up` and `… down`, as the ONE simulator reads them; time in s.
@@ -418,7 +421,7 @@ pub enum TraceFormat {
 }
 
 /// A group.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Its name, by which workloads refer to it.
@@ -435,7 +438,7 @@ pub struct Group {
 }
 
 /// Who says what when.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Workload {
     /// So many messages of each author at one time.
@@ -560,7 +563,7 @@ fn skew() -> f64 {
 }
 
 /// What goes wrong beside the links.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
     /// The nodes are split: links between `nodes` and the others are down.
@@ -613,7 +616,7 @@ pub enum Fault {
 
 /// Nodes that lie. They run the engine, and what they send is altered. They count as no members: it does not matter what
 /// they get, nor what they write.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adversary {
     /// Which.
@@ -630,7 +633,7 @@ fn second() -> Span {
 }
 
 /// What an adversary does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Deed {
     /// It takes messages, acknowledges them, and passes nothing on: a black hole.
@@ -652,7 +655,7 @@ pub enum Deed {
 }
 
 /// The engine's limits, where they differ from its defaults ([`hedgerow_sync_core::Config`]).
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineLimits {
     /// `max_parked_messages`.
@@ -685,7 +688,7 @@ pub struct EngineLimits {
 }
 
 /// Whether messages are sent at once or offered first ([`hedgerow_sync_core::PushPolicy`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Push {
     /// Learned from the answers of peers.

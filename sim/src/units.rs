@@ -1,8 +1,10 @@
 //! Values with units, as scenario files write them: `30 ms`, `200 B`, `250 kB/s`, `10 %`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -286,6 +288,50 @@ macro_rules! as_text {
 }
 
 as_text!(Span, Offset, Size, Rate);
+
+/// A number with a unit as it is written, for editors.
+fn schema_of(what: &str, sign: &str, units: &[(&str, f64)]) -> Schema {
+    let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
+    let pattern = format!(r"^\s*{sign}[0-9][0-9._]*\s*({})\s*$", names.join("|"));
+    json_schema!({ "type": "string", "description": what, "pattern": pattern })
+}
+
+macro_rules! as_schema {
+    ($($type:ident: $what:literal, $sign:literal, $units:ident;)*) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                schema_of($what, $sign, $units)
+            }
+        }
+    )*};
+}
+
+as_schema! {
+    Span: "A time, as `30 ms`.", "", SPANS;
+    Offset: "A time ahead, or behind with a minus sign, as `-5 min`.", r"-?\s*", SPANS;
+    Size: "A size, as `200 B`.", "", SIZES;
+    Rate: "A rate, as `250 kB/s`.", "", RATES;
+}
+
+impl JsonSchema for Share {
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A share, as `0.1` or `10 %`.",
+            "anyOf": [
+                { "type": "number", "minimum": 0, "maximum": 1 },
+                { "type": "string", "pattern": r"^\s*[0-9][0-9.]*\s*%?\s*$" },
+            ],
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

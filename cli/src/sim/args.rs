@@ -36,6 +36,8 @@ pub(crate) enum SimCommand {
         /// Its name; the file is NAME.toml
         name: String,
     },
+    /// Prints the JSON schema of scenario files, for editors and other programs
+    Schema,
     /// Draws a trace of contacts between people who carry phones, with heavy-tailed times between two contacts
     Trace(TraceArgs),
     /// Shows the results of several runs side by side

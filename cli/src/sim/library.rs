@@ -1,4 +1,4 @@
-//! `sim list` and `sim new`.
+//! `sim list`, `sim new` and `sim schema`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -73,6 +73,11 @@ pub(super) fn new(name: &str, output: Output) -> Result<(), CliError> {
     output.item(&json!({ "file": path }), |_| {
         format!("written  {0}\nrun it   hedgerow sim run {0} --seeds 10 --out {stem}-results", path.display())
     })
+}
+
+pub(super) fn schema(output: Output) -> Result<(), CliError> {
+    let schema = hedgerow_sim::scenario::schema();
+    output.item(&schema, |schema| format!("{schema:#}"))
 }
 
 #[cfg(test)]
