@@ -20,7 +20,7 @@ pub use self::trace::{TraceError, read_trace, write_trace};
 pub(crate) use self::workload::drawn_size;
 pub use self::workload::{Draft, MIN_BODY, Replies};
 use crate::random::{exponential, stream};
-use crate::scenario::{Adversary, Deed, Fault, Scenario, Topology};
+use crate::scenario::{Adversary, Carrier, Deed, Fault, Links, Scenario, Topology};
 use crate::units::Span;
 
 /// Two nodes can hear each other, from a time to a time.
@@ -157,6 +157,7 @@ impl Plan {
         if count == 0 {
             return Err(impossible("nodes.count", "there must be one node at least"));
         }
+        check_exceptions(scenario)?;
         let (contacts, positions) = draw_contacts(scenario, seed, folder)?;
         let groups = groups::draw(scenario, seed)?;
         let changes = groups::changes(scenario, &groups, seed)?;
@@ -175,7 +176,6 @@ impl Plan {
             let lies = Lies { deeds: deeds.iter().copied().collect(), every: *every };
             adversaries.extend(nodes.iter().map(|node| (*node, lies.clone())));
         }
-        check_exceptions(scenario)?;
         Ok(Self {
             length,
             skew_ms: draw_clocks(scenario, seed),
@@ -337,7 +337,39 @@ fn check_exceptions(scenario: &Scenario) -> Result<(), PlanError> {
 /// The smallest and the largest frame that the wire has.
 const FRAMES: std::ops::RangeInclusive<u64> = 256..=1_048_576;
 
-fn check_links(links: &crate::scenario::Links, key: &str) -> Result<(), PlanError> {
+/// What one dependency takes in a frame, in bytes.
+pub(crate) const DEP_ROOM: usize = 33;
+
+/// What a body and the dependencies of its message may take together in a frame of a link, in bytes.
+pub(crate) fn message_room(links: &Links) -> usize {
+    let mtu = usize::try_from(links.mtu.bytes()).unwrap_or(usize::MAX);
+    // Datagrams acknowledge each other.
+    let acks = if links.carrier == Carrier::Datagram { (mtu / 16).clamp(64, 512) } else { 0 };
+    mtu.saturating_sub(112 + acks)
+}
+
+/// The links of a scenario, with their keys.
+fn all_links(scenario: &Scenario) -> impl Iterator<Item = (String, &Links)> {
+    let odd = scenario.links.exceptions.iter().enumerate();
+    let odd = odd.map(|(index, one)| (format!("links.except.{index}.links"), &one.links));
+    std::iter::once(("links".to_owned(), &scenario.links)).chain(odd)
+}
+
+/// The longest body that goes through every link, in bytes, and the narrowest links.
+fn longest_body(scenario: &Scenario) -> (usize, String) {
+    // A message depends on another one at least.
+    let room = |links: &Links| message_room(links).saturating_sub(DEP_ROOM);
+    let all = all_links(scenario)
+        .map(|(key, links)| (room(links), format!("`{key}` with an MTU of {}", links.mtu)));
+    all.min_by_key(|(room, _)| *room).unwrap_or_default()
+}
+
+fn check_links(links: &Links, key: &str) -> Result<(), PlanError> {
+    if links.simplex {
+        let message = "nothing would cross it: a device says nothing before it has heard the other one. Use links \
+                       with two directions, which may lose much (`loss_back`), or a `courier`, who carries messages";
+        return Err(impossible(&format!("{key}.simplex"), message));
+    }
     if !FRAMES.contains(&links.mtu.bytes()) {
         let message = format!("{}: frames have 256 B to 1 MiB at most", links.mtu);
         return Err(impossible(&format!("{key}.mtu"), message));

@@ -161,7 +161,8 @@ pub struct Links {
     /// Loss on the way from the node with the higher number, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_back: Option<Loss>,
-    /// Whether nothing comes from the node with the higher number at all.
+    /// Whether nothing comes from the node with the higher number at all. Refused: nothing would cross such a link,
+    /// as devices say nothing before they have heard each other.
     pub simplex: bool,
     /// The share of frames that come twice; datagrams only.
     pub duplication: Share,

@@ -394,7 +394,7 @@ impl<'a> World<'a> {
         }
         if self.answers.random_bool(replies.share.value()) {
             let at = self.now + exponential(&mut self.answers, replies.think).us();
-            let size = drawn_size(&mut self.answers, replies.size);
+            let size = drawn_size(&mut self.answers, replies.size, replies.longest);
             if at < self.plan.length.us() {
                 self.answers_due += 1;
                 self.at_us(at, What::Answer { node, group, size });

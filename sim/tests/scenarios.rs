@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hedgerow_sim::checks::{Rule, Verdict};
 use hedgerow_sim::plan::{Plan, Synthetic, read_trace, synthetic, write_trace};
 use hedgerow_sim::record::Ended;
-use hedgerow_sim::scenario::{Scenario, Setting, TraceFormat, load};
+use hedgerow_sim::scenario::{Scenario, Setting, TraceFormat, load, load_text};
 use hedgerow_sim::units::{Share, Span};
 use hedgerow_sim::{Summary, run};
 
@@ -170,10 +170,6 @@ fn a_slow_line_is_used_well() {
     assert_eq!((summary.ended, summary.too_large), (Ended::Acknowledged, 0));
     let bytes_per_s = summary.delivered_bytes as f64 / summary.simulated_s;
     assert!(bytes_per_s > 0.75 * 50_000.0, "{bytes_per_s} B/s of 50 kB/s");
-    let settings = ["workload.0.total=20 kB", "workload.0.size=1100 B", "stop.after=10 min"];
-    let wide = run(&scenario("bulk", &settings), 1, &folder(), |_| true).unwrap();
-    assert!(wide.too_large > 0, "such bodies do not go into frames of 1200 B");
-    assert_eq!(verdict(&wide, Rule::Convergence), Verdict::Broken);
 }
 
 #[test]
@@ -211,4 +207,52 @@ fn shipped_traces_are_the_generators_own() {
         assert_eq!(shipped, text, "{name}");
         assert_eq!(read_trace(&shipped, format, Span::default()).unwrap(), contacts, "{name}");
     }
+}
+
+/// Why a scenario of two nodes with these links and this workload has no plan.
+fn refused(links: &str, size: &str) -> String {
+    let text = format!(
+        r#"
+            name = "narrow"
+            stop = {{ after = "1 h", when_delivered = true }}
+            nodes = {{ count = 2 }}
+            links = {{ {links} }}
+            workload = [
+                {{ kind = "burst", from = [0], count = 1, size = "20 B" }},
+                {{ kind = "burst", from = [0], count = 2, size = "{size}", at = "1 min" }},
+            ]
+        "#
+    );
+    let scenario = load_text(&text, Path::new("narrow.toml"), &[]).unwrap();
+    match run(&scenario, 1, Path::new("."), |_| true) {
+        Ok(summary) => {
+            assert_eq!(summary.delivered, 3, "{links}, {size}: {summary:#?}");
+            String::new()
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// To the byte: what the plan lets through does go through, with a dependency.
+#[test]
+fn a_body_that_does_not_go_through_a_link_is_refused_before_the_run() {
+    for (mtu, most) in [(256, 47), (1_200, 980), (20_000, 19_343)] {
+        let links = format!("carrier = \"datagram\", mtu = \"{mtu} B\"");
+        assert_eq!(refused(&links, &format!("{most} B")), "");
+        let error = refused(&links, &format!("{} B", most + 1));
+        assert!(error.starts_with("workload.1.size: "), "{error}");
+        assert!(error.contains(&format!("at most {most} B")) && error.contains("`links`"), "{error}");
+    }
+    let narrow = "except = [{ pairs = [[0, 1]], links = { mtu = \"300 B\" } }]";
+    let error = refused(narrow, "200 B");
+    assert!(error.contains("`links.except.0.links` with an MTU of 300 B"), "{error}");
+    assert_eq!(refused(narrow, "100 B"), "");
+}
+
+#[test]
+fn a_simplex_link_is_refused_with_what_to_use() {
+    let error = refused("simplex = true", "20 B");
+    assert!(error.starts_with("links.simplex: ") && error.contains("courier"), "{error}");
+    let error = refused("except = [{ nodes = [1], links = { simplex = true } }]", "20 B");
+    assert!(error.starts_with("links.except.0.links.simplex: "), "{error}");
 }

@@ -6,16 +6,16 @@ use rand::seq::IndexedRandom as _;
 use rand_distr::Distribution as _;
 use serde::Serialize;
 
-use super::{Change, PlanError, impossible, no_node};
+use super::{Change, PlanError, impossible, longest_body, no_node};
 use crate::random::{exponential, stream};
 use crate::scenario::{Scenario, Workload};
 use crate::units::{Share, Size, Span};
 
 /// The longest body, in bytes.
-const MAX_BODY: u64 = 32_768;
+const MAX_BODY: usize = 32_768;
 
 /// The shortest body, in bytes: each begins with the number of its message.
-pub const MIN_BODY: u64 = 4;
+pub const MIN_BODY: usize = 4;
 
 /// A message that will be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +41,8 @@ pub struct Replies {
     pub think: Span,
     /// Mean size of a body.
     pub size: Size,
+    /// The longest body, in bytes.
+    pub longest: usize,
     /// What is older than this is not answered.
     pub patience: Option<Span>,
 }
@@ -63,14 +65,26 @@ pub(super) fn draw(
     let groups = authors.as_slice();
     let mut drafts = Vec::new();
     let mut replies = Vec::new();
+    let (fits, narrowest) = longest_body(scenario);
+    let longest = fits.min(MAX_BODY);
     for (index, workload) in scenario.workloads.iter().enumerate() {
         let key = |name: &str| format!("workload.{index}.{name}");
+        let body = |size: Size| match usize::try_from(size.bytes()).unwrap_or(usize::MAX) {
+            bytes if !(MIN_BODY..=MAX_BODY).contains(&bytes) => {
+                Err(impossible(&key("size"), format!("{size}: a body has {MIN_BODY} to {MAX_BODY} B")))
+            }
+            bytes if bytes > fits => {
+                let message = format!("{size}: a body of at most {fits} B goes through {narrowest}");
+                Err(impossible(&key("size"), message))
+            }
+            bytes => Ok(bytes),
+        };
         let mut rng = stream(seed, "workload", index as u64);
         match workload {
             Workload::Burst { group, from, at, count, size } => {
                 let (group, authors) =
                     authors_of((members, groups), changes, group.as_deref(), from.as_deref(), &key)?;
-                let size = body(*size, &key)?;
+                let size = body(*size)?;
                 for author in authors {
                     drafts.extend(std::iter::repeat_n(Draft { at: *at, author, group, size }, *count));
                 }
@@ -78,7 +92,7 @@ pub(super) fn draw(
             Workload::Poisson { group, from, every, size, start, end } => {
                 let (group, authors) =
                     authors_of((members, groups), changes, group.as_deref(), from.as_deref(), &key)?;
-                let size = body(*size, &key)?;
+                let size = body(*size)?;
                 let end = end.unwrap_or(length).min(length);
                 let mut at = start.us();
                 loop {
@@ -88,31 +102,33 @@ pub(super) fn draw(
                 }
             }
             Workload::Chat { group, every, reply, think, size, patience } => {
+                body(*size)?;
                 let (group, authors) = who(groups, group.as_deref(), None, &key)?;
                 let mut at = 0;
                 loop {
                     at += spaced(&mut rng, *every, &key)?;
                     let Some(&author) = authors.choose(&mut rng).filter(|_| at < length.us()) else { break };
-                    let size = drawn_size(&mut rng, *size);
+                    let size = drawn_size(&mut rng, *size, longest);
                     drafts.push(Draft { at: Span::from_us(at), author, group, size });
                 }
                 let (share, think, size, patience) = (*reply, *think, *size, *patience);
-                replies.push(Replies { group, share, think, size, patience });
+                replies.push(Replies { group, share, think, size, longest, patience });
             }
             Workload::Bulk { group, from, at, total, size } => {
                 let (group, authors) =
                     authors_of((members, groups), changes, group.as_deref(), from.as_deref(), &key)?;
-                let size = body(*size, &key)?;
+                let size = body(*size)?;
                 for author in authors {
                     let mut left = usize::try_from(total.bytes()).unwrap_or(usize::MAX);
                     while left > 0 {
-                        let size = size.min(left).max(4);
+                        let size = size.min(left).max(MIN_BODY);
                         drafts.push(Draft { at: *at, author, group, size });
                         left = left.saturating_sub(size);
                     }
                 }
             }
             Workload::PublicChat { group, every, size, skew, end } => {
+                body(*size)?;
                 let (group, authors) = who(groups, group.as_deref(), None, &key)?;
                 let weights = (1..=authors.len()).map(|rank| power(rank, *skew));
                 let weights = WeightedIndex::new(weights)
@@ -125,7 +141,7 @@ pub(super) fn draw(
                         break;
                     }
                     let Some(&author) = authors.get(weights.sample(&mut rng)) else { break };
-                    let size = drawn_size(&mut rng, *size);
+                    let size = drawn_size(&mut rng, *size, longest);
                     drafts.push(Draft { at: Span::from_us(at), author, group, size });
                 }
             }
@@ -141,10 +157,10 @@ fn power(rank: usize, skew: f64) -> f64 {
     if (0.0..=10.0).contains(&skew) { libm::pow(rank as f64, -skew) } else { f64::NAN }
 }
 
-/// An exponentially distributed body length.
-pub(crate) fn drawn_size(rng: &mut rand_chacha::ChaCha12Rng, mean: Size) -> usize {
-    let drawn = exponential(rng, Span::from_us(mean.bytes())).us().clamp(MIN_BODY, MAX_BODY);
-    usize::try_from(drawn).unwrap_or(4)
+/// An exponentially distributed body length, of at most `longest` bytes.
+pub(crate) fn drawn_size(rng: &mut rand_chacha::ChaCha12Rng, mean: Size, longest: usize) -> usize {
+    let drawn = exponential(rng, Span::from_us(mean.bytes())).us();
+    usize::try_from(drawn).unwrap_or(usize::MAX).min(longest).max(MIN_BODY)
 }
 
 fn spaced(
@@ -157,12 +173,6 @@ fn spaced(
     }
     // Two at once would be one event.
     Ok(exponential(rng, every).us().max(1) + rng.random_range(0..2))
-}
-
-fn body(size: Size, key: &impl Fn(&str) -> String) -> Result<usize, PlanError> {
-    let allowed = (MIN_BODY..=MAX_BODY).contains(&size.bytes());
-    let bytes = usize::try_from(size.bytes()).ok().filter(|_| allowed);
-    bytes.ok_or_else(|| impossible(&key("size"), format!("{size}: a body has {MIN_BODY} to {MAX_BODY} B")))
 }
 
 /// The group by its name, and those of `from`, who are members at some time, or all of its members.

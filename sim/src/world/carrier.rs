@@ -354,9 +354,6 @@ impl World<'_> {
                 }
             }
         }
-        if links.simplex && end == 1 {
-            arrivals.iter_mut().for_each(|(_, fate)| *fate = FrameEnd::Lost);
-        }
         for (at, fate) in arrivals {
             self.record.fate(log, at, fate);
             match fate {

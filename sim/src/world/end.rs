@@ -184,11 +184,7 @@ impl World<'_> {
             for (&b, &conn) in node.open.range(a + 1..) {
                 let quiet = self.conns.get(conn).and_then(Option::as_ref).map(|conn| conn.quiet_since());
                 let honest = !self.record.is_adversary(a) && !self.record.is_adversary(b);
-                let (a, b) = (a.min(b), a.max(b));
-                if honest
-                    && !self.links_of(a, b).simplex
-                    && quiet.is_some_and(|at| at + IDLE.us() <= self.now)
-                {
+                if honest && quiet.is_some_and(|at| at + IDLE.us() <= self.now) {
                     pairs.push((a, b));
                 }
             }

@@ -11,7 +11,7 @@ use rand::RngExt as _;
 
 use super::liar::{Liar, author_of_junk};
 use super::{What, World};
-use crate::plan::{Change, Plan};
+use crate::plan::{Change, DEP_ROOM, Plan, message_room};
 use crate::random::stream;
 use crate::record::{Happening, Writing, number, number_of};
 use crate::scenario::Scenario;
@@ -21,9 +21,6 @@ const START_MS: u64 = 1_700_000_000_000;
 
 /// So many dependencies a client names at most.
 const MAX_DEPS: usize = 16;
-/// What a dependency takes in a frame, and what all takes that is not the message's own, in bytes, at most.
-const DEP_ROOM: usize = 33;
-const FRAME_ROOM: usize = 256;
 
 /// A device.
 pub(super) struct Node {
@@ -416,8 +413,7 @@ impl World<'_> {
     /// together with its body.
     fn most_deps(&self, size: usize) -> usize {
         let all = self.scenario.links.exceptions.iter().map(|one| &one.links).chain([&self.scenario.links]);
-        let mtu = all.map(|links| links.mtu.bytes()).min().unwrap_or_default();
-        let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(size + FRAME_ROOM);
+        let room = all.map(message_room).min().unwrap_or_default().saturating_sub(size);
         (room / DEP_ROOM).clamp(1, MAX_DEPS)
     }
 
