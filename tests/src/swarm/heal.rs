@@ -329,7 +329,7 @@ impl World {
         for &n in core {
             if self.options.prunes() {
                 let peers = self.reads(n).status().peers;
-                let waiting = peers.iter().filter(|pair| pair.held_back > 0).count() as u64;
+                let waiting: u64 = peers.iter().map(|pair| pair.held_back).sum();
                 vain += waiting * (WATCH_MS / self.options.configs[n].request_timeout_ms) / 2;
             }
             for &group in &self.groups {
