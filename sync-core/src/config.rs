@@ -115,7 +115,7 @@ impl Default for Config {
             max_probe_ms: 2_000,
             max_resend_ms: 60_000,
             repeats: 2,
-            min_repeat_bytes: 4 << 20,
+            min_repeat_bytes: 1 << 20,
             repeat_period_ms: 6 * 3600 * 1000,
             max_ephemerals: 64,
             max_store_bytes: u64::MAX,
