@@ -244,13 +244,14 @@ fn wrong_scenarios_and_wrong_usage_end_with_2() {
 #[test]
 fn a_broken_rule_ends_with_1_and_the_results_are_there() {
     let place = Place::new();
-    // Messages larger than any frame never arrive, so the two never agree.
-    let args = ["run", "pair.toml", "--set", "size=2 kB", "--seed", "3", "--seeds", "2", "--out", "out"];
+    // A line on which nothing ever arrives is probed without end, so that it is never silent.
+    let lost = ["--set", "loss=100 %", "--set", "stop.after=2 h"];
+    let args = [&["run", "pair.toml"][..], &lost, &["--seed", "3", "--seeds", "2", "--out", "out"]].concat();
     let errors = place.fails(1, &args);
-    assert!(errors.contains("convergence") && errors.contains("seed 3"), "{errors}");
+    assert!(errors.contains("silence") && errors.contains("seed 3"), "{errors}");
     let summary: Value = serde_json::from_str(&place.read("out/summary.json")).unwrap();
     assert_eq!(summary["passed"], false);
-    assert!(place.read("out/report.html").contains("Broken in 2 runs: convergence"));
+    assert!(place.read("out/report.html").contains("Broken in 2 runs: silence"));
 }
 
 #[cfg(unix)]
