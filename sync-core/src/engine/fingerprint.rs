@@ -78,6 +78,8 @@ impl<S: Store> Engine<S> {
                 ours,
                 next_number,
                 announce_due,
+                announce_again,
+                names_in_vain,
                 farewells,
                 theirs,
                 stances,
@@ -97,7 +99,8 @@ impl<S: Store> Engine<S> {
                 traffic: _,
             } = link;
             let session = (id, peer, codec, nonce, hello_due, hello_arrived, hello, max_frame, max_offers);
-            let names = (ours, next_number, announce_due, farewells, theirs, stances, tags, announced);
+            let names = (ours, next_number, announce_due, announce_again, farewells);
+            let names = (names, names_in_vain, theirs, stances, tags, announced);
             let due =
                 (ready, large_told, refs, acked, ephemerals, in_flight_bytes, open_offers, lossy, queued);
             let unnamed = (opening_due, carried, unavailable_ids, resend);

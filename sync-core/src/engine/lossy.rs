@@ -2,9 +2,13 @@
 //!
 //! The manner is QUIC's (RFC 9002): frames are numbered and never repeated, what was in a lost frame is due again
 //! and goes into a new one. Round trips are estimated as in RFC 6298. One thing is stricter: silence is no proof
-//! of loss. When acknowledgements stay out, a small PING asks for them, and only a frame that is still
+//! of loss. When acknowledgements stay out, small probes ask for them, and only a frame that is still
 //! unacknowledged when a later one is acknowledged counts as lost. So a body crosses 1/(1-p) times at a loss of p,
 //! however many acknowledgements are lost too.
+//!
+//! The more is lost, the more often what is small is said: acknowledgements, probes, and what opens the session. Where
+//! most frames are lost even that leaves a line silent for most of the time. There, and only while little is
+//! under way, a body is repeated in silence, a little more often than answers can come: 1.21/(1-p) times at p = 0.9, on average.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +23,15 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
     Hello,
-    /// Under which number, and whether it said that the peer must void what it knows.
-    Announce(GroupNum, u32, bool),
+    Announce {
+        group: GroupNum,
+        /// What we call it.
+        number: u32,
+        /// It said that the peer must void what it knows.
+        reset: bool,
+        /// The first frame in which we said this: later ones only say it again.
+        since: u64,
+    },
     Farewell(u32, [u8; TAG_LEN]),
     Ack {
         group: GroupNum,
@@ -54,6 +65,39 @@ pub(super) enum Item {
     },
 }
 
+impl Item {
+    /// Whether it may be said in several frames at once: it is small, and nothing comes of hearing it twice.
+    fn can_be_copied(&self) -> bool {
+        matches!(self, Self::Hello | Self::Announce { .. } | Self::Ack { .. })
+    }
+
+    /// Whether it is a message or an offer of our log: the peer says itself that it has it.
+    fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent { .. })
+    }
+
+    /// Whether both say the same.
+    fn says_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            // Duplicates are reported once.
+            (
+                Self::Ack { group, held, known, ids, .. },
+                Self::Ack { group: group_2, held: held_2, known: known_2, ids: ids_2, .. },
+            ) => (group, held, known, ids) == (group_2, held_2, known_2, ids_2),
+            _ => self == other,
+        }
+    }
+
+    /// The same, to be said again while nobody knows whether it arrived.
+    fn again(&self) -> Self {
+        let mut again = self.clone();
+        if let Self::Ack { duplicates, .. } = &mut again {
+            *duplicates = 0;
+        }
+        again
+    }
+}
+
 #[derive(Debug, Clone)]
 struct SentFrame {
     at: Time,
@@ -71,8 +115,14 @@ pub(super) struct Lossy {
     received: SpanSet,
     /// When the newest frame was received.
     newest_at: Time,
-    /// An acknowledgement is to be sent.
-    pub(super) ack_due: bool,
+    /// So many frames with acknowledgements are to be sent.
+    pub(super) acks_due: u32,
+    /// Not before then acknowledgements are said several times again: what answers them is answered too.
+    copies_at: Time,
+    /// No later frame says again what an earlier one says.
+    copies_until: u64,
+    /// How much of what we send is lost, in thousandths, as the peer's acknowledgements show.
+    loss_there: Option<u64>,
     /// PINGs that are to be sent.
     pub(super) pings_due: u32,
     rtt: RoundTrip,
@@ -88,8 +138,25 @@ pub(super) struct Lossy {
 const MAX_SENT: usize = 4096;
 /// Frames older than this, counted from the newest, are taken for repeated.
 const RECEIVE_WINDOW: u64 = 16_384;
-/// Most PINGs at once.
+/// Most probes at once, unless more are needed for one of them to arrive.
 const MAX_PINGS: u32 = 4;
+/// Most probes at once before anything was heard, and for how many turns.
+const MAX_PINGS_DEAF: u32 = 16;
+const DEAF_TURNS: u32 = 8;
+/// For so many turns without an answer a line that loses much is probed as often as answers could come.
+const LOSSY_TURNS: u32 = 40;
+/// The loss, in thousandths, from which on what is small is said several times; from which on silence is more likely
+/// than an answer, so that bodies are repeated in silence; and from which on hardly anything arrives.
+const LOSSY: u64 = 250;
+const BAD: u64 = 700;
+const WORST: u64 = 780;
+/// The loss is estimated over so many frames, and if fewer were sent, as if the others had arrived, up to so many.
+const LOSS_WINDOW: u64 = 32;
+const LEAST_WINDOW: u64 = 16;
+/// Bodies are repeated in silence while no more frames with bodies are under way.
+const FEW_BODIES: usize = 2;
+/// So many different things are said again with one probe.
+const MAX_AGAIN: usize = 8;
 /// How many probes in vain a line may need, as one does that loses nine frames of ten.
 const EAGER_PROBES: u32 = 200;
 /// Longest round trip that is believed, in ms: a clock that is set, or a device that slept, shows longer ones.
@@ -111,7 +178,10 @@ impl Lossy {
             largest_acked: 0,
             received: SpanSet::new(),
             newest_at: Time(0),
-            ack_due: false,
+            acks_due: 0,
+            copies_at: Time(0),
+            copies_until: 0,
+            loss_there: None,
             pings_due: 0,
             rtt: RoundTrip::new(round_trip_ms),
             probes: 0,
@@ -150,17 +220,73 @@ impl Lossy {
         }
         let newest = self.received.max().max(number);
         if number <= newest.saturating_sub(RECEIVE_WINDOW) || !self.received.insert(number) {
-            self.ack_due = true;
+            self.acks_due = self.acks_due.max(1);
             return false;
         }
-        self.ack_due = true;
         if let Some(old) = newest.checked_sub(RECEIVE_WINDOW)
             && old > 0
         {
             // One span for all that is too old to come again keeps the set small.
             self.received.insert_span(Span { first: 1, last: old });
         }
+        let mut copies = 1;
+        if now >= self.copies_at {
+            copies = self.copies();
+            self.copies_at = now + (self.rtt.smoothed / 2).max(1);
+        }
+        self.acks_due = self.acks_due.max(copies);
         true
+    }
+
+    /// The loss in thousandths; 0 before anything was heard. Of what we send if that is known, else of what we get.
+    fn loss(&self) -> u64 {
+        self.loss_there.unwrap_or_else(|| loss_of(self.received.spans().rev(), self.received.max()))
+    }
+
+    /// How often something small is said, so that it is likely to arrive.
+    fn copies(&self) -> u32 {
+        match self.loss() {
+            WORST.. => 16,
+            650.. => 6,
+            400.. => 3,
+            LOSSY.. => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether the line loses much, and an answer can still be hoped for.
+    fn is_lossy(&self) -> bool {
+        self.probes <= LOSSY_TURNS && self.loss() >= LOSSY
+    }
+
+    /// Whether the line loses most, and an answer can still be hoped for.
+    fn is_bad(&self) -> bool {
+        self.probes <= LOSSY_TURNS && self.loss() >= BAD
+    }
+
+    /// Whether nothing was heard yet, and something can be hoped for still.
+    fn is_deaf(&self) -> bool {
+        self.probes <= DEAF_TURNS && self.received.is_empty()
+    }
+
+    /// Whether the next frame says again what is small.
+    pub(super) fn says_again(&self) -> bool {
+        self.pings_due > 0 || self.acks_due > 1
+    }
+
+    /// What the next frame says again: unacknowledged things that are small, newest first.
+    pub(super) fn again(&mut self) -> Vec<Item> {
+        let mut again: Vec<Item> = Vec::new();
+        if self.says_again() {
+            let frames = self.sent.values().rev().filter(|frame| !frame.items.is_empty()).take(MAX_AGAIN);
+            for item in frames.flat_map(|frame| &frame.items).filter(|item| item.can_be_copied()) {
+                if again.len() < MAX_AGAIN && !again.iter().any(|other| other.says_the_same(item)) {
+                    again.push(item.again());
+                }
+            }
+            self.copies_until = self.next;
+        }
+        again
     }
 
     /// How long ago the newest frame was received, in ms: the other side's estimate of the round trip must not
@@ -206,9 +332,17 @@ impl Lossy {
     }
 
     fn arm(&mut self, now: Time) {
-        // A bad line is probed at a steady pace; one that has been silent for very long, ever less often.
-        let doublings = self.probes.min(3) + self.probes.saturating_sub(EAGER_PROBES);
-        let wait = self.rtt.timeout() << doublings.min(16);
+        let wait = if self.is_bad() && self.rtt.measured {
+            // Where hardly anything arrives, the next attempt goes before the last one can have been answered.
+            let smoothed = self.rtt.smoothed;
+            if self.loss() >= WORST { smoothed * 3 / 4 } else { smoothed + smoothed / 4 }.max(10)
+        } else if self.is_lossy() || self.is_deaf() {
+            self.rtt.timeout() << u32::from(!self.rtt.measured && self.probes > 0)
+        } else {
+            // A line is probed at a steady pace; one that has been silent for very long, ever less often.
+            let doublings = self.probes.min(3) + self.probes.saturating_sub(EAGER_PROBES);
+            self.rtt.timeout() << doublings.min(16)
+        };
         self.probe_at = (!self.sent.is_empty()).then(|| now + wait.min(self.max_probe_ms.max(1)));
     }
 
@@ -243,7 +377,46 @@ impl Lossy {
             self.probes = 0;
             self.arm(now);
         }
+        if let Some(span) = spans.last().filter(|span| newest.is_some() && span.last >= LEAST_WINDOW / 2) {
+            self.loss_there = Some(loss_of(spans.iter().rev().copied(), span.last));
+        }
+        self.forget_copies(&arrived);
         (arrived, self.lost(now))
+    }
+
+    /// What has arrived in one frame need not arrive in another.
+    fn forget_copies(&mut self, arrived: &[Item]) {
+        for item in arrived.iter().filter(|item| item.can_be_copied()) {
+            let frames = self.sent.range_mut(..=self.copies_until).map(|(_, frame)| frame);
+            for frame in frames.filter(|frame| !frame.items.is_empty()) {
+                frame.items.retain(|other| !other.says_the_same(item));
+                self.loaded -= usize::from(frame.items.is_empty());
+            }
+        }
+    }
+
+    /// Takes what is left of a frame out of the list; what a later one says too is not lost with it.
+    fn lose(&mut self, number: u64) -> Vec<Item> {
+        let Some(frame) = self.sent.remove(&number) else { return Vec::new() };
+        self.loaded -= usize::from(!frame.items.is_empty());
+        let said_later = |item: &Item| {
+            let last = self.copies_until.max(number);
+            let mut later = self.sent.range(number..=last).flat_map(|(_, frame)| &frame.items);
+            item.can_be_copied() && later.any(|other| other.says_the_same(item))
+        };
+        frame.items.into_iter().filter(|item| !said_later(item)).collect()
+    }
+
+    /// In the silence of a bad line: the bodies of the oldest frame that has any, if few have, to be sent again.
+    fn bodies_again(&mut self) -> Vec<Item> {
+        let with_bodies = |frame: &SentFrame| frame.items.iter().any(Item::is_sent);
+        if self.sent.values().filter(|frame| with_bodies(frame)).nth(FEW_BODIES).is_some() {
+            return Vec::new();
+        }
+        let Some(frame) = self.sent.values_mut().find(|frame| with_bodies(frame)) else { return Vec::new() };
+        let bodies: Vec<Item> = frame.items.extract_if(.., |item| item.is_sent()).collect();
+        self.loaded -= usize::from(frame.items.is_empty());
+        bodies
     }
 
     /// Frames older than an acknowledged one that had time enough to be acknowledged with it.
@@ -255,11 +428,7 @@ impl Lossy {
             .filter(|(_, frame)| now.since(frame.at) >= patience)
             .map(|(&n, _)| n)
             .collect();
-        let mut items = Vec::new();
-        for frame in numbers.iter().filter_map(|number| self.sent.remove(number)) {
-            self.loaded -= usize::from(!frame.items.is_empty());
-            items.extend(frame.items);
-        }
+        let items: Vec<Item> = numbers.into_iter().flat_map(|number| self.lose(number)).collect();
         if self.loaded == 0 {
             // What became of mere probes does not matter.
             self.sent.clear();
@@ -284,10 +453,21 @@ impl Lossy {
 
     /// Does what is due by `now`; returns what was lost.
     pub(super) fn handle_timeout(&mut self, now: Time) -> Vec<Item> {
-        let lost = self.lost(now);
+        let mut lost = self.lost(now);
         if self.probe_at.is_some_and(|at| at <= now) {
             self.probes += 1;
             self.pings_due = self.probes.min(MAX_PINGS);
+            if self.is_deaf() {
+                self.pings_due = (1 << (self.probes - 1).min(16)).min(MAX_PINGS_DEAF);
+            } else if self.is_lossy() {
+                self.pings_due = self.pings_due.max(self.copies());
+            }
+            if self.is_bad() {
+                let bodies = self.bodies_again();
+                // They ask for an answer too.
+                self.pings_due = if bodies.is_empty() { self.pings_due } else { MAX_PINGS };
+                lost.extend(bodies);
+            }
             self.arm(now);
         }
         lost
@@ -327,6 +507,16 @@ impl RoundTrip {
     fn reorder(&self) -> u64 {
         self.smoothed + self.smoothed / 4 + 2 * self.variation + 2
     }
+}
+
+/// The share of the newest frames up to `newest` that spans do not have, in thousandths. A few frames do not say much:
+/// it is as if others had arrived besides.
+fn loss_of(newest_first: impl IntoIterator<Item = Span>, newest: u64) -> u64 {
+    let window = newest.min(LOSS_WINDOW);
+    let first = newest - window + 1;
+    let had = newest_first.into_iter().take_while(|span| span.last >= first);
+    let had: u64 = had.map(|span| span.last - span.first.max(first) + 1).sum();
+    window.saturating_sub(had) * 1_000 / window.max(LEAST_WINDOW)
 }
 
 /// Length of a number as a protobuf varint, in bytes.
@@ -382,5 +572,81 @@ mod tests {
             assert!(link.timeout().unwrap().since(at) <= 100);
             link.send(vec![], at);
         }
+    }
+
+    // spec: probe
+    #[test]
+    fn what_is_small_goes_with_every_probe_until_one_of_them_arrives() {
+        let mut link = Lossy::new(100, 2000);
+        let announce = Item::Announce { group: GroupNum(1), number: 1, reset: false, since: 1 };
+        link.send([vec![Item::Hello, announce.clone()], item(1)].concat(), Time(0));
+        assert!(link.again().is_empty(), "no probe is due");
+        let mut numbers = Vec::new();
+        let mut now = Time(0);
+        while numbers.len() < 7 {
+            now = link.timeout().unwrap();
+            assert!(link.handle_timeout(now).is_empty());
+            while link.pings_due > 0 {
+                let again = link.again();
+                assert_eq!(again, [Item::Hello, announce.clone()], "a body is no small thing");
+                link.pings_due -= 1;
+                numbers.push(link.send(again, now));
+            }
+        }
+        assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8], "one, two, four");
+        let (arrived, lost) = link.acknowledged(&[Span::one(4)], 0, now + 100);
+        assert_eq!(arrived, [Item::Hello, announce]);
+        let lost = if lost.is_empty() { link.handle_timeout(now + 1_000) } else { lost };
+        assert_eq!(lost, item(1), "nothing that arrived is due again");
+        assert_eq!(link.timeout(), None);
+    }
+
+    // spec: lossy-cost
+    #[test]
+    fn a_body_is_repeated_in_silence_on_a_bad_line_only_and_for_a_while() {
+        for (sent, loses) in [(1, false), (10, false), (40, true)] {
+            let mut link = Lossy::new(100, 2000);
+            (0..sent).for_each(|_| {
+                link.send(vec![], Time(0));
+            });
+            link.send(item(7), Time(0));
+            link.acknowledged(&[Span::one(sent)], 0, Time(100));
+            let (mut repeated, mut now) = (0, Time(100));
+            for _ in 0..500 {
+                now = link.timeout().unwrap().max(now);
+                let again = link.handle_timeout(now);
+                repeated += u32::from(!again.is_empty());
+                let first = (!again.is_empty()).then_some(again);
+                link.send(first.unwrap_or_default(), now);
+            }
+            assert_eq!(repeated, if loses { LOSSY_TURNS } else { 0 }, "one of {sent} arrived");
+        }
+    }
+
+    #[test]
+    fn the_more_is_lost_the_more_often_an_acknowledgement_is_said() {
+        for (number, copies) in [(1, 1), (6, 2), (8, 3), (12, 6), (14, 16)] {
+            let mut link = Lossy::new(100, 2000);
+            link.receive(number, Time(0));
+            assert_eq!(link.acks_due, copies, "frame {number} was the first that arrived");
+            // What answers the answers is not answered as often.
+            link.acks_due = 0;
+            link.receive(number + 1, Time(10));
+            assert_eq!(link.acks_due, 1);
+        }
+    }
+
+    #[test]
+    fn loss_is_estimated_over_the_newest_frames() {
+        let loss = |spans: &[(u64, u64)]| {
+            let spans: Vec<Span> = spans.iter().map(|&(first, last)| Span { first, last }).collect();
+            loss_of(spans.iter().rev().copied(), spans.last().map_or(0, |span| span.last))
+        };
+        assert_eq!(loss(&[]), 0);
+        assert_eq!(loss(&[(1, 1)]), 0);
+        assert_eq!(loss(&[(4, 4)]), 187, "three frames say little");
+        assert_eq!(loss(&[(1, 100)]), 0);
+        assert_eq!(loss(&[(1, 84), (101, 116)]), 500);
+        assert_eq!(loss(&[(1, 50), (100, 100)]), 968);
     }
 }

@@ -85,6 +85,9 @@ impl<S: Store> Engine<S> {
             };
             self.items_arrived(id, arrived);
             self.items_lost(id, lost);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.names_in_vain = false;
+            }
             self.arm_link(id);
             self.wake_link(id);
             if !fresh {

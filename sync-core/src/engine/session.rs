@@ -81,6 +81,8 @@ impl<S: Store> Engine<S> {
                 ours: BTreeMap::new(),
                 next_number: 1,
                 announce_due,
+                announce_again: BTreeSet::new(),
+                names_in_vain: false,
                 farewells: VecDeque::new(),
                 theirs: BTreeMap::new(),
                 stances: BTreeMap::new(),
@@ -184,6 +186,7 @@ impl<S: Store> Engine<S> {
                 link.farewells.push_back((name.number, Announce::tag_of(&link.nonce, group_id)));
             }
             link.announce_due.remove(&group);
+            link.announce_again.remove(&group);
             link.carried.remove(&group);
             link.refs.remove(&group);
             link.stances.remove(&group);
@@ -320,6 +323,16 @@ impl<S: Store> Engine<S> {
         let before = link.announced.get(&announce.tag).map(|(frame, before)| (before.number, *frame));
         if link.lossy.is_some() && before.is_some_and(|before| (announce.number, frame) < before) {
             // A later one overtook it.
+            return Ok(Ok(()));
+        }
+        let stance = link.tags.get(&announce.tag).map(|group| link.stances.get(group));
+        if link.lossy.is_some()
+            && stance.is_none_or(|stance| stance == Some(&announce.visibility))
+            && let Some((newest, before)) = link.announced.get_mut(&announce.tag)
+            && *before == announce
+        {
+            // Said again because nobody knows whether it was heard. We may have learned more since.
+            *newest = frame;
             return Ok(Ok(()));
         }
         if (link.theirs.len() >= limit && !link.theirs.contains_key(&announce.number))

@@ -268,6 +268,10 @@ pub(super) struct Link {
     pub(super) ours: BTreeMap<GroupNum, OurName>,
     pub(super) next_number: u32,
     pub(super) announce_due: BTreeSet<GroupNum>,
+    /// What the next frame says of groups though it was said before: on a lossy link, until it is known to be heard.
+    pub(super) announce_again: BTreeSet<GroupNum>,
+    /// Names went with a frame in which nothing needed them: not again before something is heard.
+    pub(super) names_in_vain: bool,
     /// Names and tags of groups that we left, to be announced as such.
     pub(super) farewells: VecDeque<(u32, [u8; TAG_LEN])>,
     /// What the peer calls them; `None` for those we do not know.
@@ -298,7 +302,7 @@ pub(super) struct Link {
 }
 
 /// What we call a group on a link.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OurName {
     pub(super) number: u32,
     /// The peer must void what it knows of our positions, and is not known to have heard it.
@@ -306,6 +310,9 @@ pub(super) struct OurName {
     /// The name may be used: it was sent (reliable), or is known to have arrived (lossy), with the `reset` if
     /// there is one.
     pub(super) usable: bool,
+    /// On a lossy link: the first frame that announced it as it is, and the last one.
+    pub(super) since: u64,
+    pub(super) frame: u64,
 }
 
 /// What back-references may name, in both directions of one group on one reliable link.
@@ -490,18 +497,22 @@ impl Link {
 
     /// Notes that the peer must void what it knows of our positions in a group before it hears more of them.
     pub(super) fn void(&mut self, group: GroupNum) {
-        let name = self.ours.entry(group).or_insert(OurName { number: 0, reset: true, usable: false });
+        let name = self.ours.entry(group).or_default();
         name.reset = true;
         name.usable = false;
         self.announce_due.insert(group);
     }
 
-    /// The name of a group for records, if it may be used.
+    /// The name of a group for records, if it may be used: it is known to the peer, or stands in the same frame.
     pub(super) fn name_of(&self, group: GroupNum) -> Option<GroupRef> {
         if !self.caps.sessions {
             return self.carried.get(&group).map(|id| GroupRef::Id(*id));
         }
-        let name = self.ours.get(&group).filter(|name| name.usable);
+        let frame = self.lossy.as_ref().map(Lossy::next_number);
+        let name = self
+            .ours
+            .get(&group)
+            .filter(|name| name.usable || (!name.reset && name.number > 0 && Some(name.frame) == frame));
         name.map(|name| GroupRef::Number(name.number))
     }
 

@@ -9,7 +9,7 @@ mod news;
 use bytes::Bytes;
 use hedgerow_proto::{Announce, Ephemeral, Frame, GroupRef, Hello, Span, Visibility, limits};
 
-use super::lossy::Item;
+use super::lossy::{Item, Lossy};
 use super::state::Link;
 use super::{Engine, LinkId, Timer};
 use crate::error::EngineError;
@@ -96,6 +96,7 @@ impl<S: Store> Engine<S> {
         let Some(room) = link.frame_room(max_bytes).checked_sub(overhead) else { return Ok(None) };
         let mut draft = Draft { frame: Frame::default(), items: Vec::new(), room, filled: false };
         if link.caps.sessions {
+            self.say_again(id);
             self.put_hello(id, &mut draft);
             self.put_announces(id, &mut draft);
         }
@@ -105,9 +106,13 @@ impl<S: Store> Engine<S> {
             link.opening_due = !draft.take(RECORD_OVERHEAD);
         }
         if link.is_ready() && !link.opening_due {
+            let names = draft.items.len();
             self.put_unknown(id, &mut draft);
             self.put_ephemerals(id, &mut draft);
             self.put_records(id, &mut draft)?;
+            if let Some(link) = self.links.get_mut(&id) {
+                link.names_in_vain |= names > 0 && draft.items.len() == names;
+            }
         }
         self.finish(id, draft, max_bytes)
     }
@@ -123,7 +128,7 @@ impl<S: Store> Engine<S> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         if let Some(lossy) = &mut link.lossy {
             let ping = !draft.filled && lossy.pings_due > 0;
-            if !draft.filled && !ping && !lossy.ack_due {
+            if !draft.filled && !ping && lossy.acks_due == 0 {
                 return Ok(None);
             }
             draft.frame.ping = ping;
@@ -133,7 +138,7 @@ impl<S: Store> Engine<S> {
                 lossy.pings_due = lossy.pings_due.saturating_sub(1);
                 draft.frame.number = Some(lossy.send(draft.items, now));
             }
-            lossy.ack_due = false;
+            lossy.acks_due = lossy.acks_due.saturating_sub(1);
         } else if !draft.filled {
             return Ok(None);
         }
@@ -151,7 +156,7 @@ impl<S: Store> Engine<S> {
         let (install, config) = (self.install, &self.config);
         let Some(link) = self.links.get_mut(&id) else { return };
         // Nothing else is heard before HELLO, so that it goes with every probe until it has arrived.
-        let probing = !link.hello_arrived && link.lossy.as_ref().is_some_and(|lossy| lossy.pings_due > 0);
+        let probing = !link.hello_arrived && link.lossy.as_ref().is_some_and(Lossy::says_again);
         if !(link.hello_due || probing) || !draft.take(RECORD_OVERHEAD + limits::NONCE_LEN) {
             return;
         }
@@ -189,10 +194,12 @@ impl<S: Store> Engine<S> {
                 reset: false,
             });
         }
-        while let Some(&group_num) = link.announce_due.first() {
+        while let Some(&group_num) = link.announce_due.first().or_else(|| link.announce_again.first()) {
+            let again = !link.announce_due.contains(&group_num);
             let pair = self.peers.get(&link.peer).and_then(|peer| peer.groups.get(&group_num));
             let (Some(group), Some(pair)) = (self.groups.get(&group_num), pair) else {
-                link.announce_due.pop_first();
+                link.announce_due.remove(&group_num);
+                link.announce_again.remove(&group_num);
                 continue;
             };
             let held: Vec<Span> = pair.got.spans().collect();
@@ -202,22 +209,23 @@ impl<S: Store> Engine<S> {
             if !whole || !draft.take(RECORD_OVERHEAD + most * SPAN_SIZE) {
                 return;
             }
-            link.announce_due.pop_first();
-            let lossy = link.lossy.is_some();
-            let name = link.ours.entry(group_num).or_insert(super::state::OurName {
-                number: 0,
-                reset: false,
-                usable: false,
-            });
+            link.announce_due.remove(&group_num);
+            link.announce_again.remove(&group_num);
+            let frame = link.lossy.as_ref().map(Lossy::next_number);
+            let name = link.ours.entry(group_num).or_default();
             if name.number == 0 {
                 name.number = link.next_number;
                 link.next_number = link.next_number.saturating_add(1);
             }
             let reset = name.reset;
-            if !lossy {
+            if let Some(frame) = frame {
+                name.frame = frame;
+                name.since = if again { name.since } else { frame };
+            } else {
                 name.usable = true;
                 name.reset = false;
             }
+            let since = name.since;
             draft.frame.announces.push(Announce {
                 number: name.number,
                 tag: Announce::tag_of(&link.nonce, group.id),
@@ -227,7 +235,7 @@ impl<S: Store> Engine<S> {
                 mark_chain: pair.mark_chain,
                 reset,
             });
-            draft.items.push(Item::Announce(group_num, name.number, reset));
+            draft.items.push(Item::Announce { group: group_num, number: name.number, reset, since });
             link.mark(group_num);
         }
     }
@@ -262,7 +270,7 @@ impl<S: Store> Engine<S> {
     fn put_turn(&mut self, id: LinkId, draft: &mut Draft) -> Result<bool, EngineError> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(false) };
         let peer = link.peer;
-        let can_send = link.lossy.as_ref().is_none_or(super::lossy::Lossy::has_room);
+        let can_send = link.lossy.as_ref().is_none_or(Lossy::has_room);
         let count = link.ready.len().min(GROUPS_PER_FRAME);
         let turn: Vec<(GroupNum, GroupRef)> =
             link.ready.iter().take(count).filter_map(|&group| Some((group, link.name_of(group)?))).collect();

@@ -302,7 +302,8 @@ fn draw_config(rng: &mut ChaCha12Rng, tiny: bool, capped: bool) -> Config {
     if rng.random_bool(0.3) {
         config.repeats = rng.random_range(0..2);
         config.min_repeat_bytes = rng.random_range(4_000..20_000);
-        config.repeat_period_ms = 60_000;
+        // What waits for it must be through before the patience of the healed is over.
+        config.repeat_period_ms = 5_000;
     }
     config
 }

@@ -67,6 +67,51 @@ fn a_body_crosses_no_more_often_than_it_must() {
     }
 }
 
+// spec: lossy-cost, probe
+#[test]
+fn one_message_over_a_line_that_loses_nearly_everything() {
+    let (mut sends, mut bytes, mut received) = (0, 0, 0);
+    let seeds = 300;
+    for seed in 0..seeds {
+        let mut net = Net::new(2, seed);
+        let group = net.group("g", false);
+        net.publish(0, group, &"x".repeat(200));
+        let loss = if seed == 0 { 0.0 } else { 0.9 };
+        net.connect_lossy(0, 1, Faults { loss, duplication: 0.0, delay_ms: (500, 500) });
+        let begun = net.now;
+        while net.bodies(1, group).is_empty() {
+            net.run(50);
+        }
+        received += net.now.since(begun);
+        net.run(24 * 3_600_000);
+        net.assert_converged(group, 1);
+        net.assert_silent();
+        sends += net.messages_sent();
+        bytes += net.engines.iter().map(|engine| engine.traffic().bytes_out).sum::<u64>();
+    }
+    let seconds = received / seeds / 1_000;
+    println!("{} sends, {} times the body, {seconds} s, of each", sends / seeds, bytes / seeds / 200);
+    // 1.2/(1-p) is 12; the mean of 300 draws strays by 0.55. The bytes are those of the last acknowledgement too.
+    assert!(sends <= seeds * 12 + seeds * 3 / 2, "{sends} sends of {seeds} messages");
+    assert!(bytes <= seeds * 200 * 130, "{bytes} bytes for {seeds} messages");
+    assert!(seconds <= 20, "{seconds} s");
+}
+
+// spec: lossy-announce
+#[test]
+fn the_first_message_goes_with_the_names_that_it_needs() {
+    let mut net = Net::new(2, 1);
+    let group = net.group("g", false);
+    net.publish(0, group, "at once");
+    net.connect_lossy(0, 1, CLEAN);
+    // HELLO takes 10 ms, and the message 10 ms more.
+    net.run(20);
+    assert_eq!(net.bodies(1, group).len(), 1);
+    net.run(60_000);
+    assert_eq!(net.messages_sent(), 1);
+    net.assert_silent();
+}
+
 #[test]
 fn a_ring_of_bad_links_converges() {
     for seed in 0..3 {

@@ -1,9 +1,14 @@
 //! What becomes of the contents of frames on lossy links.
 
+use std::collections::BTreeSet;
+
+use hedgerow_proto::Visibility;
+
+use super::GROUPS_PER_FRAME;
 use crate::engine::lossy::Item;
 use crate::engine::{Engine, LinkId};
 use crate::record::InFlight;
-use crate::store::Store;
+use crate::store::{GroupNum, PeerNum, Store};
 
 impl<S: Store> Engine<S> {
     /// The peer has processed what was in a frame.
@@ -14,7 +19,7 @@ impl<S: Store> Engine<S> {
             {
                 link.hello_arrived = true;
             }
-            if let Item::Announce(group, number, reset) = item
+            if let Item::Announce { group, number, reset, .. } = item
                 && let Some(link) = self.links.get_mut(&id)
             {
                 if let Some(name) = link.ours.get_mut(&group).filter(|name| name.number == number) {
@@ -27,6 +32,51 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// What the next frame of a lossy link says although it may have been heard: what is small, while answers stay
+    /// out; and what a peer must have heard before it can understand the rest, as long as it is not known to have.
+    pub(super) fn say_again(&mut self, id: LinkId) {
+        let Some(lossy) = self.links.get_mut(&id).and_then(|link| link.lossy.as_mut()) else { return };
+        let (announces, others): (Vec<Item>, Vec<Item>) =
+            lossy.again().into_iter().partition(|item| matches!(item, Item::Announce { .. }));
+        // What is known to have arrived is not among them.
+        self.items_lost(id, others);
+        let Some(link) = self.links.get(&id) else { return };
+        let unheard = |group: &GroupNum| link.ours.get(group).is_some_and(|name| !name.usable);
+        let mut groups: BTreeSet<GroupNum> = announces
+            .iter()
+            .filter_map(|item| if let Item::Announce { group, .. } = item { Some(*group) } else { None })
+            .filter(unheard)
+            .collect();
+        let mut hello = false;
+        if link.is_ready() && !link.names_in_vain {
+            let waiting = link.ready.iter().take(GROUPS_PER_FRAME).copied();
+            let may_go = |group: &GroupNum| link.ours.get(group).is_none_or(|n| !n.usable && !n.reset);
+            for group in waiting.filter(|group| may_go(group) && self.has_urgent(link.peer, *group)) {
+                hello = true;
+                groups.insert(group);
+            }
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.announce_again.extend(groups);
+            link.hello_due |= hello && !link.hello_arrived;
+        }
+    }
+
+    /// Whether there is something for a peer that does not wait for its names to be known.
+    fn has_urgent(&self, peer: PeerNum, group: GroupNum) -> bool {
+        let (Some(state), Some(pair)) =
+            (self.groups.get(&group), self.peers.get(&peer).and_then(|peer| peer.groups.get(&group)))
+        else {
+            return false;
+        };
+        let session = &pair.session;
+        let taken = session.theirs.is_some_and(|theirs| theirs != Visibility::Invisible);
+        let lacking = pair.has.first_absent_of_both(&state.gone, session.next.max(1)) <= state.head;
+        let news = lacking || !session.again.is_empty() || !session.asked.is_empty();
+        let answers = !session.acks.is_empty() || !session.to_request.is_empty();
+        answers || (news && taken && pair.visibility == Visibility::Shared)
+    }
+
     /// What was in a lost frame is due again, unless it has become needless.
     pub(in crate::engine) fn items_lost(&mut self, id: LinkId, items: Vec<Item>) {
         for item in items {
@@ -37,7 +87,7 @@ impl<S: Store> Engine<S> {
                     link.hello_due = !link.hello_arrived;
                     continue;
                 }
-                Item::Announce(group, ..) => {
+                Item::Announce { group, .. } => {
                     link.announce_due.insert(group);
                     continue;
                 }
