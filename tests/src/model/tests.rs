@@ -6,7 +6,7 @@ use super::*;
 
 /// Explores all of a scenario, or as much as fits into a test.
 fn whole(scenario: &Scenario) -> Report {
-    explore(scenario, Options { max_states: 60_000, ..Options::default() }, |_, _| {})
+    explore(scenario, Options { max_states: 200_000, ..Options::default() }, |_, _| {})
 }
 
 fn of(name: &str) -> Scenario {
