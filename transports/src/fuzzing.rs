@@ -7,10 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hedgerow_proto::limits::MVDS_PEER_LEN;
 
 use crate::noise::{Carrier, Channel, FIRST, Handshake, SECOND, THIRD};
-use crate::plain::{BspFraming, Framing, MvdsFraming};
+pub use crate::plain::plain_frames;
 use crate::stream::chunk::{Arrival, Opener, Sealer};
 use crate::udp::packet::Packet;
 use crate::udp::session::{Opened, Session};
@@ -140,29 +139,4 @@ fn agree(carrier: Carrier) -> (Channel, Channel) {
         Ok((a.finish()?, b.finish()?))
     };
     talk().expect("two honest ends agree")
-}
-
-/// What a link to a peer of another maker takes of a stream that comes in pieces of `piece` bytes: frames, and the
-/// error that ended it. In MVDS everything has to come from the sender whose id is 65 times the byte 4.
-#[must_use]
-pub fn plain_frames(mvds: bool, stream: &[u8], piece: usize) -> (Vec<Bytes>, Option<LinkError>) {
-    match mvds {
-        true => take_plain(MvdsFraming::from_sender([4; MVDS_PEER_LEN]), stream, piece),
-        false => take_plain(BspFraming, stream, piece),
-    }
-}
-
-fn take_plain(mut framing: impl Framing, stream: &[u8], piece: usize) -> (Vec<Bytes>, Option<LinkError>) {
-    let (mut read, mut taken) = (BytesMut::new(), Vec::new());
-    for piece in stream.chunks(piece.max(1)) {
-        read.extend_from_slice(piece);
-        loop {
-            match framing.next(&mut read) {
-                Ok(Some(frame)) => taken.push(frame),
-                Ok(None) => break,
-                Err(error) => return (taken, Some(error)),
-            }
-        }
-    }
-    (taken, None)
 }

@@ -24,8 +24,6 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 pub use self::bsp::{BspTcpTransport, bsp_peer_id};
 pub use self::mvds::{MvdsTcpTransport, mvds_key_of};
-#[cfg(feature = "fuzzing")]
-pub(crate) use self::{bsp::BspFraming, link::Framing, mvds::MvdsFraming};
 use crate::limits::PLAIN_HANDSHAKES;
 use crate::resolve::resolve;
 use crate::{Address, Link, LinkConfig, Listener, Rejections, TransportError};
@@ -155,6 +153,45 @@ impl PlainListener {
             (number, from, link.unwrap_or(Err(TransportError::HandshakeTimeout { limit_ms })))
         });
     }
+}
+
+/// For fuzzers: what a link to a peer of another maker takes of a stream that comes in pieces of `piece` bytes: frames, and the
+/// error that ended it. In MVDS everything has to come from the sender whose id is 65 times the byte 4.
+#[cfg(feature = "fuzzing")]
+#[must_use]
+pub fn plain_frames(
+    mvds: bool,
+    stream: &[u8],
+    piece: usize,
+) -> (Vec<bytes::Bytes>, Option<crate::LinkError>) {
+    match mvds {
+        true => take_frames(
+            mvds::MvdsFraming::from_sender([4; hedgerow_proto::limits::MVDS_PEER_LEN]),
+            stream,
+            piece,
+        ),
+        false => take_frames(bsp::BspFraming, stream, piece),
+    }
+}
+
+#[cfg(feature = "fuzzing")]
+fn take_frames(
+    mut framing: impl link::Framing,
+    stream: &[u8],
+    piece: usize,
+) -> (Vec<bytes::Bytes>, Option<crate::LinkError>) {
+    let (mut read, mut taken) = (bytes::BytesMut::new(), Vec::new());
+    for piece in stream.chunks(piece.max(1)) {
+        read.extend_from_slice(piece);
+        loop {
+            match framing.next(&mut read) {
+                Ok(Some(frame)) => taken.push(frame),
+                Ok(None) => break,
+                Err(error) => return (taken, Some(error)),
+            }
+        }
+    }
+    (taken, None)
 }
 
 /// Which connections began before which. Handshakes end in any order, and of two connections that a peer made the

@@ -89,7 +89,7 @@ impl Accept for BspAccept {
 }
 
 #[derive(Clone)]
-pub(crate) struct BspFraming;
+pub(super) struct BspFraming;
 
 impl Framing for BspFraming {
     fn header(&self, _frame: &Bytes) -> Vec<u8> {

@@ -20,7 +20,7 @@ const READ_SIZE: usize = 16 * 1024;
 const CLOSE_MS: u64 = 2_000;
 
 /// Where a frame begins and ends on a stream.
-pub(crate) trait Framing: Clone + Send + Sync + 'static {
+pub(super) trait Framing: Clone + Send + Sync + 'static {
     /// What stands before a frame.
     fn header(&self, frame: &Bytes) -> Vec<u8>;
 

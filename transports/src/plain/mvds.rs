@@ -111,7 +111,7 @@ enum Theirs {
 }
 
 #[derive(Clone)]
-pub(crate) struct MvdsFraming {
+pub(super) struct MvdsFraming {
     ours: [u8; MVDS_PEER_LEN],
     theirs: Theirs,
 }
@@ -119,7 +119,7 @@ pub(crate) struct MvdsFraming {
 impl MvdsFraming {
     /// Takes what comes from this sender.
     #[cfg(feature = "fuzzing")]
-    pub(crate) const fn from_sender(theirs: [u8; MVDS_PEER_LEN]) -> Self {
+    pub(super) const fn from_sender(theirs: [u8; MVDS_PEER_LEN]) -> Self {
         Self { ours: [0; MVDS_PEER_LEN], theirs: Theirs::Key(theirs) }
     }
 }
