@@ -10,8 +10,9 @@ use hedgerow_proto::bramble::{self, BrambleCodec, Record, record_len};
 use hedgerow_proto::limits::{BSP_MAX_IDS, BSP_MAX_RECORD, MAX_BODY};
 use hedgerow_proto::mvds::{self, Metadata, MvdsCodec, Payload, PayloadMessage};
 use hedgerow_proto::{
-    Batch, Codec, DecodeError, DepRef, Frame, GroupDescriptor, GroupId, GroupRef, IdScheme, Message,
-    MessageError, MessageId, Offer, OfferItem, WireMessage,
+    Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
+    Hello, IdScheme, Message, MessageError, MessageId, Offer, OfferItem, Request, Span, Unavailable,
+    Visibility, WireMessage,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -198,6 +199,109 @@ fn dialect_what_a_wire_has_no_word_for_is_not_written() {
         assert!(BrambleCodec::new(None).encode(&frame, &mut out).is_err(), "{frame:?}");
     }
     assert_eq!(out, b"before");
+}
+
+/// Each thing that only our own wire can say, alone in a frame.
+fn unsayable() -> Vec<(&'static str, Frame)> {
+    let (one, id) = (Span { first: 1, last: 1 }, MessageId::from_bytes([1; 32]));
+    let group = GroupRef::Id(GroupId::from_bytes([7; 32]));
+    let ack = |held: &[Span], known: &[Span]| {
+        let (held, known) = (held.to_vec(), known.to_vec());
+        vec![Ack { group, held, known, ids: vec![id], duplicates: 0, chain: 0 }]
+    };
+    let hello = Hello { major: 1, minor: 0, nonce: [1; 16], install: 1, max_frame: 1_000, max_offers: 1 };
+    let (tag, visibility) = ([1; 8], Visibility::Shared);
+    let announce =
+        Announce { number: 1, tag, visibility, held: vec![], mark: 0, mark_chain: 0, reset: false };
+    let message = |position, deps| WireMessage { position, timestamp_ms: 1_000, deps, body: "x".into() };
+    let batch = |message| vec![Batch { group, messages: vec![message], chain: 0 }];
+    let items = vec![OfferItem { position: Some(1), id }];
+    let frame = Frame::default;
+    vec![
+        ("a number", Frame { number: Some(1), ..frame() }),
+        ("a ping", Frame { ping: true, ..frame() }),
+        ("acknowledged frames", Frame { frame_acks: vec![one], ..frame() }),
+        ("HELLO", Frame { hello: Some(hello), ..frame() }),
+        ("ANNOUNCE", Frame { announces: vec![announce], ..frame() }),
+        ("held positions", Frame { acks: ack(&[one], &[]), ..frame() }),
+        ("known positions", Frame { acks: ack(&[], &[one]), ..frame() }),
+        ("an offered position", Frame { offers: vec![Offer { group, items, chain: 0 }], ..frame() }),
+        (
+            "requested positions",
+            Frame { requests: vec![Request { group, positions: vec![one], ids: vec![] }], ..frame() },
+        ),
+        (
+            "unavailable positions",
+            Frame {
+                unavailables: vec![Unavailable {
+                    group,
+                    positions: vec![one],
+                    ids: vec![id],
+                    tombstones: vec![],
+                }],
+                ..frame()
+            },
+        ),
+        ("a message's position", Frame { batches: batch(message(Some(1), vec![])), ..frame() }),
+        (
+            "a dependency's position",
+            Frame { batches: batch(message(None, vec![DepRef::Position(1)])), ..frame() },
+        ),
+        (
+            "a group without its id",
+            Frame {
+                batches: vec![Batch {
+                    group: GroupRef::Number(1),
+                    messages: vec![message(None, vec![])],
+                    chain: 0,
+                }],
+                ..frame()
+            },
+        ),
+    ]
+}
+
+#[test]
+fn dialect_each_thing_that_only_our_own_wire_says_is_refused_by_the_others() {
+    for (what, frame) in unsayable() {
+        let codecs: [Box<dyn Codec>; 2] = [Box::new(MvdsCodec::new(true)), Box::new(BrambleCodec::new(None))];
+        for mut codec in codecs {
+            let mut out = b"before".to_vec();
+            let refused = codec.encode(&frame, &mut out);
+            assert!(refused.is_err(), "{what}: {codec:?}");
+            assert_eq!(out, b"before", "{what}: {codec:?}");
+        }
+    }
+    // And what only one of them has no word for.
+    let group = GroupRef::Id(GroupId::from_bytes([7; 32]));
+    let ephemeral = Ephemeral { group, timestamp_ms: 1_000, body: "x".into() };
+    let frame = Frame { ephemerals: vec![ephemeral], ..Frame::default() };
+    assert!(BrambleCodec::new(None).encode(&frame, &mut Vec::new()).is_err());
+    assert!(MvdsCodec::new(false).encode(&frame, &mut Vec::new()).is_err());
+    assert!(MvdsCodec::new(true).encode(&frame, &mut Vec::new()).is_ok());
+    for (timestamp_ms, body) in [(-1, "x".into()), (1, Bytes::new()), (1, vec![0; MAX_BODY + 1].into())] {
+        let message = WireMessage { position: None, timestamp_ms, deps: vec![], body };
+        let frame =
+            Frame { batches: vec![Batch { group, messages: vec![message], chain: 0 }], ..Frame::default() };
+        assert!(BrambleCodec::new(None).encode(&frame, &mut Vec::new()).is_err());
+    }
+}
+
+#[test]
+fn dialect_bramble_messages_at_the_limits_go_in_batches_of_their_group() {
+    let groups = [7, 7, 8, 7].map(|n| GroupRef::Id(GroupId::from_bytes([n; 32])));
+    let mut frame = Frame::default();
+    for (n, group) in groups.into_iter().enumerate() {
+        let body = vec![1; if n == 0 { MAX_BODY } else { 1 }].into();
+        let message = WireMessage { position: None, timestamp_ms: 0, deps: vec![], body };
+        frame.batches.push(Batch { group, messages: vec![message], chain: 0 });
+    }
+    let mut out = Vec::new();
+    BrambleCodec::new(None).encode(&frame, &mut out).unwrap();
+    let read = BrambleCodec::new(None).decode(out.into()).unwrap();
+    let batches: Vec<_> = read.batches.iter().map(|batch| (batch.group, batch.messages.len())).collect();
+    assert_eq!(batches, [(groups[0], 2), (groups[2], 1), (groups[3], 1)]);
+    assert_eq!(read.batches[0].messages[0].body.len(), MAX_BODY);
 }
 
 #[test]
