@@ -25,6 +25,11 @@ const PARTS: u64 = 64;
 const MAX_SPANS: usize = 16_384;
 /// How far, at most, an allowance is overdrawn, in bytes: by the last thing that it was enough for.
 const MAX_DEBT: u64 = 64 << 10;
+/// How many allowances, of this many bytes at least, may be lost on the way beyond what is explained by what arrives. So
+/// many losses for each message that arrives are explained: an honest link is of no use long before.
+const LOST_ALLOWANCES: u64 = 16;
+const LEAST_LOST: u64 = 64 << 10;
+const LOSSES_EXPLAINED: u64 = 64;
 
 /// What a peer was sent and offered of a group, and how much of its allowance is used up. In memory only: the peer
 /// cannot make us open our store again.
@@ -39,6 +44,8 @@ pub(super) struct Repeats {
     /// How much of the allowance was used up at `at`, in bytes.
     spent: u64,
     at: Time,
+    /// What was lost on the way, less what is explained by what it acknowledged, in bytes.
+    lost: u64,
     /// When what waits for the allowance is looked at again.
     armed: Option<Time>,
 }
@@ -128,8 +135,13 @@ impl Repeats {
         Paid { fresh, cost }
     }
 
-    /// What was said is known to be lost: it was not said.
-    pub(super) fn unsay(&mut self, position: u64, sent: &Sent) {
+    /// What was said is known to be lost: it was not said. But who lets everything be lost that it is sent, and hears the
+    /// rest, asks again by that.
+    pub(super) fn unsay(&mut self, position: u64, sent: &Sent, allowance: Allowance) {
+        self.lost = self.lost.saturating_add(weight(sent.kind, sent.bytes));
+        if self.lost > LOST_ALLOWANCES.saturating_mul(allowance.bytes.max(LEAST_LOST)) {
+            return;
+        }
         self.give_back(sent.paid.cost);
         let set = self.set_of(sent.kind);
         if sent.paid.fresh && set.span_count() < MAX_SPANS {
@@ -142,9 +154,16 @@ impl Repeats {
     pub(super) fn confirm(&mut self, position: u64, sent: &Sent) {
         if sent.kind == InFlight::Message && self.confirmed.insert(position) {
             keep_small(&mut self.confirmed);
-            self.give_back(2 * (u64::from(sent.bytes) + MESSAGE_WEIGHT));
+            let weight = weight(sent.kind, sent.bytes);
+            self.give_back(2 * weight);
+            self.lost = self.lost.saturating_sub(LOSSES_EXPLAINED * weight);
         }
     }
+}
+
+/// What a message with so many body bytes, or its offer, counts for, in bytes.
+fn weight(kind: InFlight, body: u32) -> u64 {
+    if kind == InFlight::Message { u64::from(body) + MESSAGE_WEIGHT } else { SMALL }
 }
 
 fn keep_small(set: &mut SpanSet) {
@@ -210,9 +229,8 @@ impl<S: Store> Engine<S> {
         let Some(allowance) = self.groups.get(&group_num).map(|group| self.allowance(group)) else {
             return Paid::default();
         };
-        let bytes = if kind == InFlight::Message { u64::from(body) + MESSAGE_WEIGHT } else { SMALL };
         let Some(pair) = self.pair_mut(peer, group_num) else { return Paid::default() };
-        let paid = pair.repeats.say(position, kind, bytes, now, allowance);
+        let paid = pair.repeats.say(position, kind, weight(kind, body), now, allowance);
         if let Some(link) = self.links.get_mut(&id).filter(|_| !paid.fresh) {
             link.traffic.repeats_out += 1;
         }
@@ -362,13 +380,32 @@ mod tests {
     fn what_was_lost_was_not_said() {
         let mut peer = Repeats::default();
         let first = peer.say(1, InFlight::Message, 100, Time(0), DAY);
-        peer.unsay(1, &sent(InFlight::Message, first));
+        peer.unsay(1, &sent(InFlight::Message, first), DAY);
         let again = peer.say(1, InFlight::Message, 100, Time(0), DAY);
         assert!(again.fresh && peer.spent == 0);
         let paid = peer.say(1, InFlight::Message, 100, Time(0), DAY);
-        peer.unsay(1, &sent(InFlight::Message, paid));
+        peer.unsay(1, &sent(InFlight::Message, paid), DAY);
         assert_eq!(peer.spent, 0);
         assert!(!peer.say(1, InFlight::Message, 100, Time(0), DAY).fresh, "it came once");
+    }
+
+    #[test]
+    fn losses_without_end_that_nothing_explains_were_said() {
+        let (mut peer, lost) = (Repeats::default(), 100 + MESSAGE_WEIGHT);
+        let mut lose = |peer: &mut Repeats, position| {
+            let paid = peer.say(position, InFlight::Message, lost, Time(0), DAY);
+            peer.unsay(position, &sent(InFlight::Message, paid), DAY);
+            paid.fresh
+        };
+        let free = LOST_ALLOWANCES * LEAST_LOST / lost;
+        assert!((0..=free).all(|_| lose(&mut peer, 1)), "a bad link costs nothing");
+        assert_eq!(peer.spent, 0);
+        assert!(!lose(&mut peer, 1) && !lose(&mut peer, 1));
+        assert_eq!(peer.spent, 2 * lost);
+        // Something arrives after all: that much was to be expected.
+        let paid = peer.say(2, InFlight::Message, lost, Time(0), DAY);
+        peer.confirm(2, &sent(InFlight::Message, paid));
+        assert!((0..LOSSES_EXPLAINED - 3).all(|_| lose(&mut peer, 3)));
     }
 
     #[test]
@@ -426,7 +463,7 @@ mod tests {
         assert!(peer.say(2 * most, InFlight::Message, 1, Time(0), DAY).fresh);
         // Losses make no more of them.
         let paid = Paid { fresh: true, cost: 0 };
-        (0..=most).for_each(|n| peer.unsay(4 * n + 1, &sent(InFlight::Message, paid)));
+        (0..=most).for_each(|n| peer.unsay(4 * n + 1, &sent(InFlight::Message, paid), DAY));
         assert!(peer.given.span_count() <= MAX_SPANS);
     }
 }

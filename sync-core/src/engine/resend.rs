@@ -134,6 +134,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn send_again(&mut self, id: LinkId, peer: PeerNum, group: GroupNum, position: u64) {
+        let Some(allowance) = self.groups.get(&group).map(|group| self.allowance(group)) else { return };
         let pair = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group));
         let under_way = pair.and_then(|pair| {
             let session = &mut pair.session;
@@ -141,7 +142,7 @@ impl<S: Store> Engine<S> {
             let sent = *sent;
             session.in_flight.remove(&position);
             session.again.insert(position);
-            pair.repeats.unsay(position, &sent);
+            pair.repeats.unsay(position, &sent, allowance);
             Some(sent)
         });
         match under_way {

@@ -162,6 +162,42 @@ fn who_asks_again_on_a_lossy_link_gets_a_bounded_part() {
     assert!((3 * MANY..=3 * MANY + 2 * MANY / 3 + 2).contains(&count), "{count}");
 }
 
+/// It hears every frame but those with messages, so that these seem lost again and again.
+// spec: repeats-bounded
+#[test]
+fn who_lets_all_messages_be_lost_gets_a_bounded_part() {
+    let (mut net, group, _) = holder();
+    let liar = Liar::with(&mut net, &[group], LinkProfile::lossy(60_000));
+    let (mut seen, mut number, mut count) = (crate::SpanSet::new(), 1, vec![0]);
+    for round in 1..=20_000 {
+        let frames = liar.hear(&mut net);
+        if round % 2_000 == 0 {
+            count.push(0);
+        }
+        *count.last_mut().unwrap() += bodies(&frames);
+        let heard = frames.iter().filter(|frame| frame.batches.is_empty()).filter_map(|frame| frame.number);
+        heard.for_each(|number| {
+            seen.insert(number);
+        });
+        let hello = (number == 1).then(|| greeting(&[group])).unwrap_or_default();
+        let frame = Frame {
+            number: Some(number),
+            frame_acks: seen.spans().collect(),
+            // What it hears has to be answered.
+            ping: true,
+            hello: None,
+            ..hello
+        };
+        liar.say(&mut net, &frame).unwrap();
+        number += 1;
+        net.run(500);
+    }
+    assert!(count[0] >= 2 * MANY, "a bad link costs nothing: {count:?}");
+    // In a quarter of an hour a twenty-fourth of the allowance comes back.
+    assert!(count[5..].iter().all(|&sent| sent <= MANY / 12 + 8), "{count:?}");
+    assert!(net.engines[0].audit().is_empty());
+}
+
 #[test]
 fn what_waits_goes_out_when_the_allowance_comes_back_and_nothing_is_left_to_do() {
     let (mut net, group, _) = holder();

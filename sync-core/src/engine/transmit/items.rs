@@ -106,6 +106,9 @@ impl<S: Store> Engine<S> {
                 Item::Request { id, .. } => self.wants.is_asked(id, peer),
                 _ => false,
             };
+            let Some(allowance) = self.groups.get(&group).map(|group| self.allowance(group)) else {
+                continue;
+            };
             let Some(pair) = self.pair_mut(peer, group) else { continue };
             let session = &mut pair.session;
             let mut lost = None;
@@ -122,7 +125,7 @@ impl<S: Store> Engine<S> {
                 {
                     lost = session.in_flight.remove(&position);
                     if let Some(sent) = &lost {
-                        pair.repeats.unsay(position, sent);
+                        pair.repeats.unsay(position, sent, allowance);
                     }
                     if lost.is_some_and(|sent| sent.kind == InFlight::Message) {
                         // Not offered instead: whoever asked for it would wait for the body.
