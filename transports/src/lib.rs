@@ -14,6 +14,8 @@
 //! | [`UdpTransport`] | no | `udp` | paths that lose, where order is not worth waiting for |
 //! | [`Lossy`] | no | that of the inner link | faults on purpose, repeatable by a seed |
 //!
+//! With the feature `fec`, bundles are cut into symbols for carriers that go one way and lose (module `fec`).
+//!
 //! [`Redial`] keeps in touch with one peer over whatever transports and addresses there are.
 //!
 //! A pair of links without any network:
@@ -73,6 +75,8 @@ mod address;
 mod backoff;
 mod config;
 mod crowd;
+#[cfg(feature = "fec")]
+pub mod fec;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
