@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::bramble::{self, BrambleCodec};
+use crate::bundle::BundleCodec;
 use crate::frame::{DecodeError, EncodeError, Frame};
 use crate::ids::{GroupId, MessageId};
 use crate::limits::NONCE_LEN;
@@ -17,6 +18,8 @@ pub enum Dialect {
     /// Our own: protobuf frames, BLAKE3 ids, everything.
     #[default]
     Native,
+    /// Our own without sessions: everything named by id, so that it can cross a carrier that goes one way.
+    Bundle,
     /// MVDS, as Status ships it: protobuf payloads, SHA-256 ids.
     Mvds {
         /// Whether dependencies are written (field 6004); they are read in any case.
@@ -35,6 +38,7 @@ impl Dialect {
     pub fn codec(self) -> Box<dyn Codec> {
         match self {
             Self::Native => Box::new(NativeCodec::new()),
+            Self::Bundle => Box::new(BundleCodec::new()),
             Self::Mvds { metadata } => Box::new(MvdsCodec::new(metadata)),
             Self::Bramble { priority } => Box::new(BrambleCodec::new(priority)),
         }
@@ -45,7 +49,7 @@ impl Dialect {
     #[must_use]
     pub fn id_scheme(self) -> IdScheme {
         match self {
-            Self::Native => IdScheme::Native,
+            Self::Native | Self::Bundle => IdScheme::Native,
             Self::Mvds { .. } => IdScheme::Mvds,
             Self::Bramble { .. } => IdScheme::Bramble,
         }

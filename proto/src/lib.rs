@@ -4,7 +4,8 @@
 //! (ACK, MESSAGE, OFFER, REQUEST, UNAVAILABLE and the session's own HELLO and ANNOUNCE). How a frame looks as
 //! bytes is the matter of a [`Codec`]; which hash names a message, of an [`IdScheme`]; both together with what
 //! the wire can say at all ([`Capabilities`]) make a [`Dialect`]. The native dialect is protobuf; its `.proto`
-//! file is in this crate's folder `proto`, and `docs/protocol.md` in the repository is its specification. Two dialects
+//! file is in this crate's folder `proto`, and `docs/protocol.md` in the repository is its specification. A second one of
+//! ours is for carriers that go one way ([`BundleCodec`]). Two dialects
 //! are those of deployed messengers: [`mvds`] and [`bramble`] (`docs/interop.md`).
 //!
 //! ```
@@ -17,6 +18,7 @@
 //! ```
 
 pub mod bramble;
+mod bundle;
 mod dialect;
 mod frame;
 mod ids;
@@ -26,6 +28,7 @@ pub mod mvds;
 mod native;
 mod spans;
 
+pub use bundle::BundleCodec;
 pub use dialect::{Capabilities, Codec, Dialect, IdScheme};
 pub use frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Offer,

@@ -104,10 +104,15 @@ fn chances(plan: &Plan, scenario: &Scenario) -> Vec<Vec<Chance>> {
     let setup = scenario.links.setup.us();
     let mut chances = vec![Vec::new(); plan.windows.len()];
     for contact in &plan.contacts {
+        // The way from the node with the lower number is always there.
+        let one_way = scenario.links.between(contact.a, contact.b).simplex;
         for (start, end) in common(plan, scenario, contact) {
             let start = start + setup;
             if start < end {
                 for (node, other) in [(contact.a, contact.b), (contact.b, contact.a)] {
+                    if one_way && node > other {
+                        continue;
+                    }
                     if let Some(chances) = chances.get_mut(node) {
                         chances.push(Chance { start, end, other });
                     }

@@ -365,11 +365,6 @@ fn longest_body(scenario: &Scenario) -> (usize, String) {
 }
 
 fn check_links(links: &Links, key: &str) -> Result<(), PlanError> {
-    if links.simplex {
-        let message = "nothing would cross it: a device says nothing before it has heard the other one. Use links \
-                       with two directions, which may lose much (`loss_back`), or a `courier`, who carries messages";
-        return Err(impossible(&format!("{key}.simplex"), message));
-    }
     if !FRAMES.contains(&links.mtu.bytes()) {
         let message = format!("{}: frames have 256 B to 1 MiB at most", links.mtu);
         return Err(impossible(&format!("{key}.mtu"), message));

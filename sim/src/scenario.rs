@@ -161,8 +161,8 @@ pub struct Links {
     /// Loss on the way from the node with the higher number, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_back: Option<Loss>,
-    /// Whether nothing comes from the node with the higher number at all. Refused: nothing would cross such a link,
-    /// as devices say nothing before they have heard each other.
+    /// Whether nothing comes from the node with the higher number: what the other one has goes over in bundles, nobody
+    /// says HELLO, and nothing is acknowledged.
     pub simplex: bool,
     /// The share of frames that come twice; datagrams only.
     pub duplication: Share,
@@ -196,6 +196,23 @@ pub struct LinkException {
     pub nodes: Vec<usize>,
     /// What they are like. A key that is absent here has its default.
     pub links: Links,
+}
+
+impl Links {
+    /// What a link between two nodes is like: as the last exception for the pair says, or the last one for either node.
+    pub(crate) fn between(&self, a: usize, b: usize) -> &Self {
+        let of_pair =
+            |one: &&LinkException| one.pairs.iter().any(|&(c, d)| (c, d) == (a, b) || (d, c) == (a, b));
+        let of = |node| move |one: &&LinkException| one.nodes.contains(&node);
+        let all = || self.exceptions.iter();
+        let odd = all().rfind(of_pair).or_else(|| all().rfind(of(a))).or_else(|| all().rfind(of(b)));
+        odd.map_or(self, |odd| &odd.links)
+    }
+
+    /// Whether there is a link that goes one way.
+    pub(crate) fn any_simplex(&self) -> bool {
+        self.simplex || self.exceptions.iter().any(|one| one.links.simplex)
+    }
 }
 
 impl Default for Links {

@@ -13,7 +13,7 @@ use hedgerow_sync_core::{EngineError, LinkId};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
-use self::carrier::{Conn, profile_of};
+use self::carrier::Conn;
 use self::nodes::{Known, Node};
 use crate::plan::{Plan, drawn_size};
 use crate::random::{exponential, stream};
@@ -180,7 +180,7 @@ impl<'a> World<'a> {
             look_at: 0,
             record: Record::new(plan, room),
         };
-        world.owes_silence = plan.adversaries.is_empty() && !world.lets_go();
+        world.owes_silence = plan.adversaries.is_empty() && !world.lets_go() && !scenario.links.any_simplex();
         for (node, windows) in plan.windows.iter().enumerate() {
             for window in windows {
                 world.at(window.start, What::Window(node, true));

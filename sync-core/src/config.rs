@@ -140,6 +140,20 @@ pub struct LinkProfile {
     pub push: PushPolicy,
     /// A guess at the round trip, in ms, until one is measured. Lossy links only.
     pub round_trip_ms: u64,
+    /// Which ways frames go. A link that goes one way needs a wire without sessions.
+    pub direction: Direction,
+}
+
+/// Which ways frames go on a link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the peer and from it.
+    #[default]
+    Both,
+    /// To the peer only. What it holds is learned from what it says over other links, if it says anything.
+    Out,
+    /// From the peer only. What it is owed goes over other links, if there are any.
+    In,
 }
 
 impl LinkProfile {
@@ -152,6 +166,7 @@ impl LinkProfile {
             max_frame: limits::DEFAULT_MAX_FRAME,
             push: PushPolicy::Adaptive,
             round_trip_ms: 100,
+            direction: Direction::Both,
         }
     }
 
@@ -172,6 +187,17 @@ impl LinkProfile {
             max_frame: limits::DEFAULT_MAX_FRAME,
             ..Self::reliable()
         }
+    }
+
+    /// A carrier that goes one way: a drive that is passed on, a broadcast, a receiver without a sender. Messages go at once,
+    /// in bundles of at most `max_frame` bytes, and again at each contact as long as the peer has not acknowledged them
+    /// over some other link, such as one that goes the other way. If the carrier is not `reliable`, they are also repeated
+    /// during a contact, after twice the round trip at first and at longer and longer intervals. A peer cannot have a link of
+    /// this kind and one with sessions at the same time.
+    #[must_use]
+    pub const fn one_way(direction: Direction, reliable: bool, max_frame: usize) -> Self {
+        let (dialect, push) = (Dialect::Bundle, PushPolicy::Always);
+        Self { dialect, push, direction, reliable, max_frame, ..Self::reliable() }
     }
 
     /// A carrier that loses frames, of at most `max_frame` bytes each, for the native wire.

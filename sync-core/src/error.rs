@@ -84,6 +84,19 @@ pub enum EngineError {
         /// How many it may have: [`Config::max_links`](crate::Config).
         most: usize,
     },
+    /// A link that goes one way needs a wire without sessions: nobody would answer a HELLO. Nothing was changed.
+    #[error("a link that goes one way cannot have sessions, as its wire has")]
+    OneWaySessions,
+    /// The peer has a link on which groups are spoken of in sessions, and this one would not, or the other way round.
+    /// Nothing was changed.
+    #[error("peer {peer} has a link of the other kind: with sessions, or without")]
+    MixedLinks {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A frame is said to have come over a link that only goes to the peer. It was ignored.
+    #[error("a frame on a link that only goes out")]
+    OutOnly,
     /// A wire could not say what the engine wanted to say on it.
     #[error(transparent)]
     Encode(#[from] hedgerow_proto::EncodeError),

@@ -13,7 +13,7 @@ pub mod testing;
 mod time;
 mod verdict;
 
-pub use config::{Config, Horizon, LinkProfile, PushPolicy};
+pub use config::{Config, Direction, Horizon, LinkProfile, PushPolicy};
 pub use engine::{Engine, LinkId, Outstanding};
 pub use error::{EngineError, ReceiveError, Rule, Violation};
 pub use event::{

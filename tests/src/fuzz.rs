@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "lines", run: control::lines },
     Target { name: "row", run: control::row },
     Target { name: "mvds", run: dialects::mvds },
+    Target { name: "bundle", run: dialects::bundle },
     Target { name: "bsp", run: dialects::bsp },
     Target { name: "plain", run: dialects::plain },
     Target { name: "scenario", run: scenarios::scenario },

@@ -12,7 +12,7 @@ use hedgerow_clients::{
 };
 use hedgerow_proto::bramble::BrambleCodec;
 use hedgerow_proto::mvds::MvdsCodec;
-use hedgerow_proto::{Codec as _, GroupDescriptor, Message, MessageId, NativeCodec, PeerId};
+use hedgerow_proto::{BundleCodec, Codec as _, GroupDescriptor, Message, MessageId, NativeCodec, PeerId};
 use hedgerow_sync_core::SpanSet;
 use hedgerow_sync_core::store::MessageNum;
 use hedgerow_sync_sqlite::rewrite_deps;
@@ -47,6 +47,7 @@ const DECODERS: &[Decoder] = &[
     Decoder { seeds: "chunks", times: 8, read: chunks },
     Decoder { seeds: "request", times: 32, read: |bytes| drop(rewrite_request(bytes)) },
     Decoder { seeds: "reply", times: 96, read: |bytes| drop(rewrite_reply(bytes)) },
+    Decoder { seeds: "bundle", times: 192, read: |bytes| drop(BundleCodec::new().decode(copy(bytes))) },
     Decoder { seeds: "mvds", times: 192, read: |bytes| drop(MvdsCodec::new(true).decode(copy(bytes))) },
     Decoder { seeds: "bsp", times: 16, read: |bytes| drop(BrambleCodec::new(None).decode(copy(bytes))) },
     Decoder { seeds: "plain", times: 8, read: |bytes| drop(plain_frames(false, bytes, 4096)) },

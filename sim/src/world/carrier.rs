@@ -1,7 +1,7 @@
 //! Links: who can have one, and what happens to the frames on it.
 
 use bytes::Bytes;
-use hedgerow_sync_core::{EngineError, LinkId, LinkProfile, PushPolicy, ReceiveError};
+use hedgerow_sync_core::{Direction, EngineError, LinkId, LinkProfile, PushPolicy, ReceiveError};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
@@ -80,9 +80,13 @@ impl Way {
     }
 }
 
-/// What engines are told of a link.
-pub(super) fn profile_of(links: &Links, push: Option<Push>) -> LinkProfile {
+/// What an engine is told of a link; `end` 0 is that of the node with the lower number.
+fn profile_of(links: &Links, push: Option<Push>, end: usize) -> LinkProfile {
     let mtu = usize::try_from(links.mtu.bytes()).unwrap_or(usize::MAX);
+    if links.simplex {
+        let direction = if end == 0 { Direction::Out } else { Direction::In };
+        return LinkProfile::one_way(direction, links.carrier == Carrier::Stream, mtu);
+    }
     let mut profile = match links.carrier {
         Carrier::Stream => LinkProfile { max_frame: mtu, ..LinkProfile::reliable() },
         Carrier::Datagram => LinkProfile::lossy(mtu),
@@ -161,7 +165,7 @@ impl World<'_> {
             let now = self.local(node);
             let Some(state) = self.nodes.get_mut(node) else { return Ok(()) };
             let Some(engine) = &mut state.engine else { return Ok(()) };
-            let profile = super::profile_of(links, self.scenario.engine.push);
+            let profile = profile_of(links, self.scenario.engine.push, end);
             let link = engine.link_up(peer_of(other), profile, now)?;
             state.links.insert(link, (conn, end, other));
             state.open.insert(other, conn);

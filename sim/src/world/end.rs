@@ -184,7 +184,8 @@ impl World<'_> {
             for (&b, &conn) in node.open.range(a + 1..) {
                 let quiet = self.conns.get(conn).and_then(Option::as_ref).map(|conn| conn.quiet_since());
                 let honest = !self.record.is_adversary(a) && !self.record.is_adversary(b);
-                if honest && quiet.is_some_and(|at| at + IDLE.us() <= self.now) {
+                let answers = !self.links_of(a, b).simplex;
+                if honest && answers && quiet.is_some_and(|at| at + IDLE.us() <= self.now) {
                     pairs.push((a, b));
                 }
             }
@@ -218,6 +219,9 @@ impl World<'_> {
             self.record.checks.untested(Rule::Silence, why);
         } else if !self.plan.adversaries.is_empty() {
             self.record.checks.untested(Rule::Silence, "adversaries are never silent");
+        } else if self.scenario.links.any_simplex() {
+            let why = "what nobody can acknowledge is said again";
+            self.record.checks.untested(Rule::Silence, why);
         } else if self.was_still {
             self.record.checks.expect(Rule::Silence, true, String::new);
         } else {

@@ -10,6 +10,7 @@ use super::facts::Named;
 use super::gate::Kept;
 use super::state::Sent;
 use super::{Engine, LinkId, Taken};
+use crate::config::Direction;
 use crate::error::{EngineError, ReceiveError, Rule, Violation};
 use crate::event::Event;
 use crate::record::{InFlight, Input};
@@ -50,6 +51,9 @@ impl<S: Store> Engine<S> {
         // The peer may have made the frame before it knew our limit.
         let limit = self.config.max_frame.max(limits::DEFAULT_MAX_FRAME);
         let Some(link) = self.links.get_mut(&id) else { return Ok(Ok(())) };
+        if link.profile.direction == Direction::Out {
+            return Err(EngineError::OutOnly);
+        }
         // Where there is no HELLO it never gets to know it.
         let limit = if link.caps.sessions { limit } else { limit.max(limits::MAX_FRAME) };
         if bytes.len() > limit {

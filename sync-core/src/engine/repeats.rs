@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn losses_without_end_that_nothing_explains_were_said() {
         let (mut peer, lost) = (Repeats::default(), 100 + MESSAGE_WEIGHT);
-        let mut lose = |peer: &mut Repeats, position| {
+        let lose = |peer: &mut Repeats, position| {
             let paid = peer.say(position, InFlight::Message, lost, Time(0), DAY);
             peer.unsay(position, &sent(InFlight::Message, paid), DAY);
             paid.fresh

@@ -10,7 +10,7 @@ use super::lossy::Lossy;
 use super::resend::Resend;
 use super::state::{Link, PeerGroup, Sent};
 use super::{Engine, LinkId, Taken, Timer};
-use crate::config::LinkProfile;
+use crate::config::{Direction, LinkProfile};
 use crate::error::{EngineError, Rule};
 use crate::event::{Event, Traffic};
 use crate::spanset::SpanSet;
@@ -40,17 +40,24 @@ impl<S: Store> Engine<S> {
         if self.peers.get(&peer_num).is_some_and(|state| state.links.len() >= most) {
             return Err(EngineError::TooManyLinks { peer, most });
         }
-        self.last_link += 1;
-        let id = LinkId(self.last_link);
         let codec = profile.dialect.codec();
         let caps: Capabilities = codec.capabilities();
+        let scheme = profile.dialect.id_scheme();
+        if caps.sessions && profile.direction != Direction::Both {
+            return Err(EngineError::OneWaySessions);
+        }
+        let mixed = |link: &Link| link.scheme == scheme && link.caps.sessions != caps.sessions;
+        if self.links.values().any(|link| link.peer == peer_num && mixed(link)) {
+            return Err(EngineError::MixedLinks { peer });
+        }
+        self.last_link += 1;
+        let id = LinkId(self.last_link);
         let mut nonce = [0; limits::NONCE_LEN];
         self.rng.fill_bytes(&mut nonce);
         let lossy = (!profile.reliable && caps.frame_numbers)
             .then(|| Lossy::new(profile.round_trip_ms, self.config.max_probe_ms));
         let resend = (!profile.reliable && !caps.frame_numbers)
             .then(|| Resend::new(profile.round_trip_ms, self.config.max_resend_ms));
-        let scheme = profile.dialect.id_scheme();
         let max_frame = profile.max_frame.min(self.config.max_frame).min(limits::MAX_FRAME);
         let Some(state) = self.peers.get_mut(&peer_num) else { return Err(EngineError::TooMany("peers")) };
         state.links.insert(id);

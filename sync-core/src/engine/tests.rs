@@ -9,6 +9,7 @@ mod graph;
 mod known;
 mod links;
 mod loss;
+mod one_way;
 mod other_groups;
 mod overtaken;
 mod questions;

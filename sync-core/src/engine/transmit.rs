@@ -12,6 +12,7 @@ use hedgerow_proto::{Announce, Ephemeral, Frame, GroupRef, Hello, Span, Visibili
 use super::lossy::{Item, Lossy};
 use super::state::Link;
 use super::{Engine, LinkId, Timer};
+use crate::config::Direction;
 use crate::error::EngineError;
 use crate::store::{GroupNum, PeerNum, Store};
 use crate::time::Time;
@@ -91,7 +92,8 @@ impl<S: Store> Engine<S> {
     }
 
     fn make_frame(&mut self, id: LinkId, max_bytes: usize) -> Result<Option<Bytes>, EngineError> {
-        let Some(link) = self.links.get(&id) else { return Ok(None) };
+        let sends = |link: &&Link| link.profile.direction != Direction::In;
+        let Some(link) = self.links.get(&id).filter(sends) else { return Ok(None) };
         let overhead = link.overhead();
         let Some(room) = link.frame_room(max_bytes).checked_sub(overhead) else { return Ok(None) };
         let mut draft = Draft { frame: Frame::default(), items: Vec::new(), room, filled: false };

@@ -11,6 +11,7 @@ use super::receive::MAX_ASKED_IDS;
 use super::turned::MAX_TURNED_AWAY;
 use super::{Engine, LinkId};
 use crate::SpanSet;
+use crate::config::Direction;
 use crate::error::EngineError;
 use crate::event::Event;
 use crate::record::Input;
@@ -43,8 +44,10 @@ impl<S: Store> Engine<S> {
         let pair = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group_num));
         let Some(pair) = pair.filter(|pair| pair.visibility != Visibility::Invisible) else { return };
         link.carried.insert(group_num, group.id);
-        // What the peer does with what it gets is its own affair.
-        link.stances.insert(group_num, Visibility::Shared);
+        // What the peer does with what it gets is its own affair. If nothing gets to it here, it is nobody to ask.
+        if link.profile.direction != Direction::In {
+            link.stances.insert(group_num, Visibility::Shared);
+        }
         pair.session.by_id = !link.caps.positions;
         if pair.session.by_id {
             // A verdict that came between two sessions left positions here, which have no place on this wire.

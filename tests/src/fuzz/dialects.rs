@@ -1,11 +1,25 @@
-//! The wires of other makers: MVDS payloads, BSP records, and where one ends on a plain stream.
+//! Wires beside the native one: bundles, MVDS payloads, BSP records, and where one ends on a plain stream.
 
 use bytes::Bytes;
 use hedgerow_proto::bramble::{BrambleCodec, Record, record_len};
 use hedgerow_proto::mvds::{MvdsCodec, Payload};
-use hedgerow_proto::{Codec as _, DepRef, Frame, GroupId, Message};
+use hedgerow_proto::{BundleCodec, Codec as _, DepRef, Frame, GroupId, Message};
 use hedgerow_transports::LinkError;
 use hedgerow_transports::fuzzing::plain_frames;
+
+/// A bundle is refused, or what is written of it is read as the same.
+pub fn bundle(bytes: &[u8]) {
+    let mut codec = BundleCodec::new();
+    let Ok(frame) = codec.decode(Bytes::copy_from_slice(bytes)) else { return };
+    let mut written = b"before".to_vec();
+    codec.encode(&frame, &mut written).expect("what was read can be written");
+    let written = Bytes::from(written).slice(6..);
+    assert_eq!(codec.decode(written.clone()).as_ref(), Ok(&frame));
+    let mut again = Vec::new();
+    codec.encode(&frame, &mut again).expect("it was written before");
+    assert_eq!(again, written);
+    bounded(&frame);
+}
 
 /// A payload is refused, or written again in the deployed numbering to one that says the same; and so is the frame
 /// that the engine gets of it.
