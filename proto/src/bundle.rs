@@ -260,7 +260,7 @@ mod tests {
         refused(&|frame| frame.offers[0].items[0].position = Some(1));
         refused(&|frame| frame.unavailables[0].positions = vec![crate::Span { first: 1, last: 1 }]);
         let tombstone = crate::Tombstone { id: id(1), eff_ms: 0, height: 1 };
-        refused(&|frame| frame.unavailables[0].tombstones = vec![tombstone.clone()]);
+        refused(&|frame| frame.unavailables[0].tombstones = vec![tombstone]);
         let group = GroupRef::Unnamed;
         let ephemeral = crate::Ephemeral { group, timestamp_ms: 0, body: Bytes::new() };
         refused(&|frame| frame.ephemerals = vec![ephemeral.clone()]);
