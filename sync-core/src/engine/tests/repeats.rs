@@ -179,7 +179,7 @@ fn who_lets_all_messages_be_lost_gets_a_bounded_part() {
         heard.for_each(|number| {
             seen.insert(number);
         });
-        let hello = (number == 1).then(|| greeting(&[group])).unwrap_or_default();
+        let hello = if number == 1 { greeting(&[group]) } else { Frame::default() };
         let frame = Frame {
             number: Some(number),
             frame_acks: seen.spans().collect(),
