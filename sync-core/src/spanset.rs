@@ -5,27 +5,47 @@ use std::collections::BTreeMap;
 use hedgerow_proto::Span;
 
 /// A set of numbers from 1, kept as spans: its size is the number of gaps in it, not the number of members.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanSet {
-    /// First of each span to its last; spans neither touch nor overlap.
-    spans: BTreeMap<u64, u64>,
+    /// The highest span, [`NONE`] in the empty set: nearly all that is added lengthens it, and most sets are one span.
+    top: Span,
+    /// First of each span below it to its last; spans neither touch nor overlap.
+    below: BTreeMap<u64, u64>,
+}
+
+/// No number is in it.
+const NONE: Span = Span { first: 1, last: 0 };
+
+impl Default for SpanSet {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl SpanSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { spans: BTreeMap::new() }
+        Self { top: NONE, below: BTreeMap::new() }
     }
 
     /// Whether `n` is in the set.
     #[must_use]
+    #[inline]
     pub fn contains(&self, n: u64) -> bool {
-        self.spans.range(..=n).next_back().is_some_and(|(_, &last)| last >= n)
+        if n >= self.top.first || self.below.is_empty() {
+            return n >= self.top.first && n <= self.top.last;
+        }
+        self.below.range(..=n).next_back().is_some_and(|(_, &last)| last >= n)
     }
 
     /// Adds `n`; whether it was new.
+    #[inline]
     pub fn insert(&mut self, n: u64) -> bool {
+        if n > self.top.last && n - 1 == self.top.last && !self.is_empty() {
+            self.top.last = n;
+            return true;
+        }
         if self.contains(n) {
             return false;
         }
@@ -36,94 +56,142 @@ impl SpanSet {
     /// Adds every number of `span`.
     pub fn insert_span(&mut self, span: Span) {
         let Span { mut first, mut last } = span;
-        if let Some((&start, &end)) = self.spans.range(..=first).next_back()
-            && end >= first.saturating_sub(1)
-        {
-            if end >= last {
-                return;
+        let Span { first: start, last: end } = self.top;
+        if self.is_empty() {
+            self.top = span;
+        } else if first >= start {
+            if first <= end.saturating_add(1) {
+                self.top.last = end.max(last);
+            } else {
+                self.below.insert(start, end);
+                self.top = span;
             }
-            first = start;
+        } else if last.saturating_add(1) >= start {
+            // It reaches the highest one, and maybe others below.
+            while let Some(entry) = self.below.last_entry()
+                && *entry.get() >= first.saturating_sub(1)
+            {
+                first = first.min(*entry.key());
+                entry.remove();
+            }
+            self.top = Span { first, last: end.max(last) };
+        } else {
+            if let Some((&start, &end)) = self.below.range(..=first).next_back()
+                && end >= first.saturating_sub(1)
+            {
+                if end >= last {
+                    return;
+                }
+                first = start;
+            }
+            while let Some((&start, &end)) = self.below.range(first..=last.saturating_add(1)).next() {
+                self.below.remove(&start);
+                last = last.max(end);
+            }
+            self.below.insert(first, last);
         }
-        while let Some((&start, &end)) = self.spans.range(first..=last.saturating_add(1)).next() {
-            self.spans.remove(&start);
-            last = last.max(end);
-        }
-        self.spans.insert(first, last);
     }
 
     /// Removes `n`; whether it was there.
     pub fn remove(&mut self, n: u64) -> bool {
-        let Some((&start, &end)) = self.spans.range(..=n).next_back() else { return false };
-        if end < n {
-            return false;
+        let there = self.contains(n);
+        if there {
+            self.remove_span(Span::one(n));
         }
-        self.spans.remove(&start);
-        if start < n {
-            self.spans.insert(start, n - 1);
-        }
-        if n < end {
-            self.spans.insert(n + 1, end);
-        }
-        true
+        there
     }
 
     /// Removes every number of `span`.
+    #[inline]
     pub fn remove_span(&mut self, span: Span) {
-        if let Some((&start, &end)) = self.spans.range(..span.first).next_back()
-            && end >= span.first
-        {
-            self.spans.insert(start, span.first - 1);
-            if end > span.last {
-                self.spans.insert(span.last + 1, end);
+        let Span { first, last } = self.top;
+        if span.first <= last && span.last >= first {
+            match (span.first > first, span.last < last) {
+                (true, true) => {
+                    self.below.insert(first, span.first - 1);
+                    self.top.first = span.last + 1;
+                }
+                (true, false) => self.top.last = span.first - 1,
+                (false, true) => self.top.first = span.last + 1,
+                (false, false) => self.top = NONE,
             }
         }
-        while let Some((&start, &end)) = self.spans.range(span.first..=span.last).next() {
-            self.spans.remove(&start);
+        if span.first < first && !self.below.is_empty() {
+            self.remove_below(span);
+        }
+        self.raise();
+    }
+
+    fn remove_below(&mut self, span: Span) {
+        if let Some((&start, &end)) = self.below.range(..span.first).next_back()
+            && end >= span.first
+        {
+            self.below.insert(start, span.first - 1);
             if end > span.last {
-                self.spans.insert(span.last + 1, end);
+                self.below.insert(span.last + 1, end);
             }
+        }
+        while let Some((&start, &end)) = self.below.range(span.first..=span.last).next() {
+            self.below.remove(&start);
+            if end > span.last {
+                self.below.insert(span.last + 1, end);
+            }
+        }
+    }
+
+    /// When the highest span is gone, the one below is the highest.
+    fn raise(&mut self) {
+        if self.is_empty()
+            && let Some((first, last)) = self.below.pop_last()
+        {
+            self.top = Span { first, last };
         }
     }
 
     /// Removes everything above `n`.
     pub fn truncate(&mut self, n: u64) {
-        let Some(above) = n.checked_add(1) else { return };
-        drop(self.spans.split_off(&above));
-        if let Some(mut entry) = self.spans.last_entry()
-            && *entry.get() > n
-        {
-            *entry.get_mut() = n;
+        if let Some(above) = n.checked_add(1) {
+            self.remove_span(Span { first: above, last: u64::MAX });
         }
     }
 
     /// The smallest number from `from` on that is not in the set.
     #[must_use]
+    #[inline]
     pub fn first_absent(&self, from: u64) -> u64 {
-        match self.spans.range(..=from).next_back() {
-            Some((_, &last)) if last >= from => last.saturating_add(1),
-            _ => from,
-        }
+        self.span_from(from).map_or(from, |span| span.last.saturating_add(1))
     }
 
     /// The greatest member; 0 if there is none.
     #[must_use]
     pub fn max(&self) -> u64 {
-        self.spans.last_key_value().map_or(0, |(_, &last)| last)
+        self.top.last
     }
 
     /// The smallest member.
     #[must_use]
+    #[inline]
     pub fn first(&self) -> Option<u64> {
-        self.spans.keys().next().copied()
+        match self.below.first_key_value() {
+            Some((&first, _)) => Some(first),
+            None => (!self.is_empty()).then_some(self.top.first),
+        }
     }
 
     /// The smallest member from `from` on.
     #[must_use]
+    #[inline]
     pub fn first_from(&self, from: u64) -> Option<u64> {
+        if from > self.top.last {
+            return None;
+        }
+        if from >= self.top.first || self.below.is_empty() {
+            return Some(from.max(self.top.first));
+        }
         if self.contains(from) {
             return Some(from);
         }
-        self.spans.range(from..).next().map(|(&first, _)| first)
+        Some(self.below.range(from..).next().map_or(self.top.first, |(&first, _)| first))
     }
 
     /// The smallest member that is in `other` too.
@@ -168,8 +236,12 @@ impl SpanSet {
 
     /// The rest, from `n` on, of the span that `n` is in.
     #[must_use]
+    #[inline]
     pub fn span_from(&self, n: u64) -> Option<Span> {
-        let (_, &last) = self.spans.range(..=n).next_back()?;
+        if n >= self.top.first || self.below.is_empty() {
+            return (n >= self.top.first && n <= self.top.last).then_some(Span { first: n, ..self.top });
+        }
+        let (_, &last) = self.below.range(..=n).next_back()?;
         (last >= n).then_some(Span { first: n, last })
     }
 
@@ -203,55 +275,57 @@ impl SpanSet {
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.top.first > self.top.last
     }
 
     /// How many spans there are.
     #[must_use]
     pub fn span_count(&self) -> usize {
-        self.spans.len()
+        self.below.len() + usize::from(!self.is_empty())
     }
 
     /// The spans, ascending.
     pub fn spans(&self) -> impl DoubleEndedIterator<Item = Span> + '_ {
-        self.spans.iter().map(|(&first, &last)| Span { first, last })
+        let below = self.below.iter().map(|(&first, &last)| Span { first, last });
+        below.chain((!self.is_empty()).then_some(self.top))
     }
 
     /// Takes up to `count` spans out, lowest first.
     pub fn take_spans(&mut self, count: usize) -> Vec<Span> {
-        let mut taken = Vec::new();
-        while taken.len() < count
-            && let Some((first, last)) = self.spans.pop_first()
-        {
-            taken.push(Span { first, last });
+        (0..count).map_while(|_| self.pop_span()).collect()
+    }
+
+    fn pop_span(&mut self) -> Option<Span> {
+        if let Some((first, last)) = self.below.pop_first() {
+            return Some(Span { first, last });
         }
-        taken
+        let top = std::mem::replace(&mut self.top, NONE);
+        (top != NONE).then_some(top)
     }
 
     /// Takes the smallest member out.
     pub fn pop_first(&mut self) -> Option<u64> {
-        let (first, last) = self.spans.pop_first()?;
-        if first < last {
-            self.spans.insert(first + 1, last);
-        }
+        let first = self.first()?;
+        self.remove(first);
         Some(first)
     }
 
     /// Removes the lowest span; used to keep a set within a bound where forgetting is harmless.
     pub fn forget_lowest(&mut self) {
-        self.spans.pop_first();
+        self.pop_span();
     }
 
     /// Empties the set.
     pub fn clear(&mut self) {
-        self.spans.clear();
+        *self = Self::new();
     }
 
     /// The set in bytes: LEB128 integers, a gap and a length less one for each span.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.spans.len() * 4);
+        let mut out = Vec::with_capacity(self.span_count() * 4);
         let mut after = 0;
         for span in self.spans() {
             put_varint(&mut out, span.first - after);
@@ -273,7 +347,7 @@ impl SpanSet {
             if first == 0 || (after != 0 && first < after.checked_add(2)?) {
                 return None;
             }
-            set.spans.insert(first, last);
+            set.insert_span(Span { first, last });
             after = last;
         }
         Some(set)
@@ -366,6 +440,7 @@ mod tests {
                     }
                     Op::Pop => prop_assert_eq!(set.pop_first(), model.pop_first()),
                 }
+                prop_assert_eq!((set.first(), set.max()), (model.first().copied(), model.last().copied().unwrap_or(0)));
                 prop_assert_eq!(set.spans().flat_map(|s| s.first..=s.last).collect::<BTreeSet<_>>(), model.clone());
                 prop_assert!(set.spans().zip(set.spans().skip(1)).all(|(a, b)| a.last + 1 < b.first));
                 let other: SpanSet = others.iter().map(|&(first, n)| Span { first, last: first + n }).collect();
@@ -375,6 +450,7 @@ mod tests {
                     let absent = (n..).find(|m| !model.contains(m) && !other.contains(*m)).unwrap();
                     prop_assert_eq!(set.first_absent_of_both(&other, n), absent);
                     prop_assert_eq!(set.contains(n), model.contains(&n));
+                    prop_assert_eq!(set.first_from(n), model.range(n..).next().copied());
                     prop_assert_eq!(set.first_absent(n), (n..).find(|m| !model.contains(m)).unwrap());
                 }
                 prop_assert_eq!(set.len(), model.len() as u64);
