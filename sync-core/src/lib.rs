@@ -6,6 +6,7 @@ mod error;
 mod event;
 mod order;
 pub mod record;
+mod seeded;
 mod spanset;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

@@ -73,6 +73,9 @@ impl MemoryStore {
     fn admit(&self, row: &MessageRow, has_body: bool) -> Result<(), StoreError> {
         self.group(row.group)?;
         row.admit(has_body)?;
+        if row.position == 0 {
+            return Ok(());
+        }
         match self.tables.positions.get(&(row.group, row.position)) {
             Some(&other) if other != row.num => {
                 corrupt(format!("position {} of group {} is taken", row.position, row.group.0))
@@ -276,8 +279,8 @@ impl Store for MemoryStore {
         let row = MessageRow { num, ..*row };
         self.admit(&row, body.is_some())?;
         self.admit_deps(deps)?;
-        self.apply(Change::LastMessage(num));
-        self.put(row, deps.into(), body.cloned());
+        let body = body.filter(|_| row.state.has_body()).cloned();
+        self.apply(Change::Push(Entry { row, deps: deps.into(), body }));
         Ok(num)
     }
 
@@ -290,11 +293,16 @@ impl Store for MemoryStore {
     }
 
     fn update(&mut self, row: &MessageRow) -> Result<(), StoreError> {
-        let Entry { row: old, deps, body } = self.entry(row.num)?.clone();
+        let Entry { row: old, body, .. } = self.entry(row.num)?;
         let row = old.updated(row);
         self.admit(&row, body.is_some())?;
-        let deps = if row.state == MessageState::Invalid { [].into() } else { deps };
-        self.put(row, deps, body);
+        if row.state == MessageState::Invalid || (body.is_some() && !row.state.has_body()) {
+            let Entry { deps, body, .. } = self.entry(row.num)?.clone();
+            let deps = if row.state == MessageState::Invalid { [].into() } else { deps };
+            self.put(row, deps, body);
+        } else {
+            self.apply(Change::Row(row));
+        }
         Ok(())
     }
 

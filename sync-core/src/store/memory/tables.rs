@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId};
 
 use crate::order::OrderKey;
+use crate::seeded::SeededMap;
 use crate::store::{
     AuthorNum, AuthorRow, Edge, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, PeerGroupRow,
     PeerNum, PeerRow,
@@ -27,8 +28,6 @@ pub(in crate::store) struct Entry {
 pub(in crate::store) enum Change {
     Install(Option<u64>),
     LastNums((u32, u32)),
-    /// Numbers up to this one are given; there are no rows above.
-    LastMessage(MessageNum),
     Group(GroupNum, Option<GroupRow>),
     /// Head, chain value, bytes of bodies.
     GroupHead(GroupNum, (u64, u64, u64)),
@@ -36,6 +35,11 @@ pub(in crate::store) enum Change {
     Peer(PeerNum, Option<PeerRow>),
     PeerGroup((PeerNum, GroupNum), Option<PeerGroupRow>),
     Message(MessageNum, Option<Entry>),
+    /// The row alone of a message that is there.
+    Row(MessageRow),
+    /// A message under the number after the last one; takes that number back.
+    Push(Entry),
+    Pop,
     Edge(Edge, bool),
     Head(GroupNum, MessageNum, bool),
     Value(String, Vec<u8>, Option<Vec<u8>>),
@@ -55,9 +59,8 @@ pub(in crate::store) struct Tables {
     pub(in crate::store) peer_groups: BTreeMap<(PeerNum, GroupNum), PeerGroupRow>,
     /// Message 1 is the first element. Removed ones leave a hole: numbers are not given twice.
     pub(in crate::store) messages: Vec<Option<Entry>>,
-    /// Ids of wanted messages are chosen by peers, so this map keeps the standard, seeded hasher.
-    pub(in crate::store) message_ids: HashMap<MessageId, MessageNum>,
-    pub(in crate::store) positions: BTreeMap<(GroupNum, u64), MessageNum>,
+    pub(in crate::store) message_ids: SeededMap<MessageId, MessageNum>,
+    pub(in crate::store) positions: SeededMap<(GroupNum, u64), MessageNum>,
     pub(in crate::store) order: BTreeMap<(GroupNum, OrderKey), MessageNum>,
     /// Every message but the delivered ones.
     pub(in crate::store) states: BTreeSet<(MessageState, MessageNum)>,
@@ -75,7 +78,8 @@ pub(in crate::store) struct Touched(AtomicU64);
 
 impl Touched {
     pub(in crate::store) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        // Who counts uses one thread, and needs no step that nothing can come between.
+        self.0.store(self.count() + 1, Ordering::Relaxed);
     }
 
     pub(in crate::store) fn count(&self) -> u64 {
@@ -96,11 +100,6 @@ impl Tables {
         match change {
             Change::Install(install) => Change::Install(std::mem::replace(&mut self.install, install)),
             Change::LastNums(nums) => Change::LastNums(std::mem::replace(&mut self.last_nums, nums)),
-            Change::LastMessage(last) => {
-                let before = self.last_message();
-                self.messages.resize_with(usize::try_from(last.0).unwrap_or(usize::MAX), || None);
-                Change::LastMessage(before)
-            }
             Change::Group(num, row) => Change::Group(num, self.set_group(num, row)),
             Change::GroupHead(num, values) => match self.groups.get_mut(&num) {
                 Some(row) => {
@@ -120,6 +119,23 @@ impl Tables {
                 Change::PeerGroup(key, before)
             }
             Change::Message(num, entry) => Change::Message(num, self.set_message(num, entry)),
+            Change::Row(row) => match self.set_row(row) {
+                Some(before) => Change::Row(before),
+                None => Change::Row(row),
+            },
+            Change::Push(entry) => {
+                let row = entry.row;
+                self.messages.push(Some(entry));
+                self.index(row.num, None, Some(&row));
+                Change::Pop
+            }
+            Change::Pop => match self.messages.pop().flatten() {
+                Some(entry) => {
+                    self.index(entry.row.num, Some(&entry.row), None);
+                    Change::Push(entry)
+                }
+                None => Change::Pop,
+            },
             Change::Edge(edge, there) => Change::Edge(edge, set_member(&mut self.edges, edge, there)),
             Change::Head(group, num, there) => {
                 Change::Head(group, num, set_member(&mut self.heads, (group, num), there))
@@ -173,29 +189,50 @@ impl Tables {
 
     fn set_message(&mut self, num: MessageNum, entry: Option<Entry>) -> Option<Entry> {
         let slot = self.messages.get_mut(index(num)?)?;
-        let before = slot.take();
-        if let Some(Entry { row, .. }) = &before {
-            self.message_ids.remove(&row.id);
-            self.positions.remove(&(row.group, row.position));
-            self.order.remove(&(row.group, row.key()));
-            self.states.remove(&(row.state, num));
-            row.expires_ms.map(|at| self.expiries.remove(&(at, num)));
-        }
-        if let Some(Entry { row, .. }) = &entry {
-            self.message_ids.insert(row.id, num);
-            if row.position > 0 {
-                self.positions.insert((row.group, row.position), num);
-                self.order.insert((row.group, row.key()), num);
-            }
-            if row.state != MessageState::Delivered {
-                self.states.insert((row.state, num));
-            }
-            if let Some(at) = row.expires_ms.filter(|_| row.state.has_body()) {
-                self.expiries.insert((at, num));
-            }
-        }
-        *slot = entry;
+        let row = entry.as_ref().map(|entry| entry.row);
+        let before = std::mem::replace(slot, entry);
+        self.index(num, before.as_ref().map(|entry| &entry.row), row.as_ref());
         before
+    }
+
+    fn set_row(&mut self, row: MessageRow) -> Option<MessageRow> {
+        let entry = self.messages.get_mut(index(row.num)?)?.as_mut()?;
+        let before = std::mem::replace(&mut entry.row, row);
+        self.index(row.num, Some(&before), Some(&row));
+        Some(before)
+    }
+
+    /// Changes what finds a message, as far as that follows from what changed in its row.
+    fn index(&mut self, num: MessageNum, before: Option<&MessageRow>, after: Option<&MessageRow>) {
+        let (old, new) = (before.map(|row| row.id), after.map(|row| row.id));
+        if old != new {
+            old.map(|id| self.message_ids.remove(&id));
+            new.map(|id| self.message_ids.insert(id, num));
+        }
+        let place = |row: &MessageRow| (row.position > 0).then_some((row.group, row.position));
+        let (old, new) = (before.and_then(place), after.and_then(place));
+        if old != new {
+            old.map(|place| self.positions.remove(&place));
+            new.map(|place| self.positions.insert(place, num));
+        }
+        let key = |row: &MessageRow| (row.position > 0).then(|| (row.group, row.key()));
+        let (old, new) = (before.and_then(key), after.and_then(key));
+        if old != new {
+            old.map(|key| self.order.remove(&key));
+            new.map(|key| self.order.insert(key, num));
+        }
+        let state = |row: &MessageRow| (row.state != MessageState::Delivered).then_some((row.state, num));
+        let (old, new) = (before.and_then(state), after.and_then(state));
+        if old != new {
+            old.map(|state| self.states.remove(&state));
+            new.map(|state| self.states.insert(state));
+        }
+        let expiry = |row: &MessageRow| row.expires_ms.filter(|_| row.state.has_body()).map(|at| (at, num));
+        let (old, new) = (before.and_then(expiry), after.and_then(expiry));
+        if old != new {
+            old.map(|expiry| self.expiries.remove(&expiry));
+            new.map(|expiry| self.expiries.insert(expiry));
+        }
     }
 
     /// The highest number ever given to a message; 0 for none.
