@@ -300,6 +300,12 @@ pub enum Direction {
 /// it. A crash, or dropping the store, undoes what is not committed. Methods panic never; numbers that do not
 /// exist read as `None` and are errors ([`StoreError::Corrupt`]) to write.
 pub trait Store {
+    /// Whether all rows are in the memory of this process alone, so that what is read is what was written. Of a store
+    /// of which that is not so, the engine looks at what it reads before it uses it.
+    fn keeps_in_memory(&self) -> bool {
+        false
+    }
+
     /// Makes the open transaction durable: when this returns, a power failure loses nothing of it. Does nothing
     /// (and touches no disk) when nothing was written.
     ///

@@ -13,7 +13,7 @@ impl<S: Store> Engine<S> {
     /// and body, and dependencies where the scheme has them in the id, so that nothing of these can have changed.
     pub(super) fn sound_content(&self, row: &MessageRow) -> Result<Option<Content>, EngineError> {
         let content = self.store.content(row.num)?;
-        if !row.state.has_body() {
+        if !row.state.has_body() || self.store.keeps_in_memory() {
             return Ok(content);
         }
         let Some(group) = self.groups.get(&row.group) else { return Ok(content) };

@@ -113,6 +113,10 @@ fn absent(what: &str, num: u64) -> StoreError {
 }
 
 impl Store for MemoryStore {
+    fn keeps_in_memory(&self) -> bool {
+        true
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         self.undo.clear();
         Ok(())
