@@ -3,6 +3,7 @@
 mod audit;
 #[cfg(feature = "testing")]
 mod books;
+mod edges;
 mod facts;
 #[cfg(feature = "testing")]
 mod fingerprint;
@@ -23,6 +24,7 @@ mod state;
 mod transmit;
 mod turned;
 mod unnamed;
+mod waits;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,14 +34,17 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 pub use self::audit::Outstanding;
+use self::edges::Edges;
 #[cfg(feature = "testing")]
 pub use self::fingerprint::fingerprint_rows;
 use self::retention::{Ledger, check_cap};
 use self::state::{Group, Link, Peer, PeerGroup};
+use self::waits::Waits;
 use self::wants::Wants;
 use crate::config::Config;
 use crate::error::{EngineError, Rule};
 use crate::event::{Event, Traffic};
+use crate::seeded::SeededMap;
 use crate::store::{AuthorNum, GroupNum, MessageNum, MessageState, PeerGroupRow, PeerNum, Store, StoreError};
 use crate::time::Time;
 
@@ -121,9 +126,11 @@ pub struct Engine<S> {
     links: BTreeMap<LinkId, Link>,
     last_link: u64,
     wants: Wants,
+    waits: Waits,
+    edges: Edges,
     /// Which peers are known to hold a message that is not delivered here, and since which session: what a peer
     /// held before its latest one may be gone, and positions, which it states anew, are not known of these.
-    holders: BTreeMap<MessageNum, Vec<(PeerNum, u64)>>,
+    holders: SeededMap<MessageNum, Vec<(PeerNum, u64)>>,
     events: VecDeque<Event>,
     /// Where to go on asking for verdicts that an earlier engine was not given.
     validate_after: Option<MessageNum>,
@@ -198,7 +205,9 @@ impl<S: Store> Engine<S> {
             links: BTreeMap::new(),
             last_link: 0,
             wants: Wants::default(),
-            holders: BTreeMap::new(),
+            waits: Waits::default(),
+            edges: Edges::default(),
+            holders: SeededMap::default(),
             events: VecDeque::new(),
             validate_after: Some(MessageNum(0)),
             changed_groups: BTreeSet::new(),
@@ -224,7 +233,7 @@ impl<S: Store> Engine<S> {
         Ok(engine)
     }
 
-    /// The store. What was not committed is in it too.
+    /// The store. What was not committed is in it too, but for who waits for whom.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.store
@@ -470,12 +479,11 @@ impl<S: Store> Engine<S> {
             let Some(group) = self.groups.get_mut(&num) else { continue };
             self.store.set_head(num, group.head, group.chain, group.counts.body_bytes)?;
             if !group.changed_heads.is_empty() {
-                let changed = std::mem::take(&mut group.changed_heads);
-                let which = |came| changed.iter().filter(move |(_, now)| **now == came).map(|(&num, _)| num);
-                let (removed, added): (Vec<_>, Vec<_>) = (which(false).collect(), which(true).collect());
+                let (removed, added) = group.take_changed_heads();
                 self.store.change_heads(num, &removed, &added)?;
             }
         }
+        self.write_edges()?;
         for (peer, group) in std::mem::take(&mut self.changed_pairs) {
             self.save_pair(peer, group, false)?;
         }

@@ -123,7 +123,7 @@ impl<S: Store> Engine<S> {
         for (id, at) in asleep {
             wrong.push(format!("{id} is awaited until {at}, and no timer says so"));
         }
-        for (num, holders) in &self.holders {
+        for (num, holders) in self.holders.iter() {
             expect_at_most(&mut wrong, num.0, "holders", holders.len() as u64, self.peers.len() as u64);
         }
         wrong

@@ -39,6 +39,9 @@ impl<S: Store> Engine<S> {
             links,
             last_link,
             wants,
+            // What was written to the store.
+            waits: _,
+            edges,
             holders,
             events,
             validate_after,
@@ -58,7 +61,8 @@ impl<S: Store> Engine<S> {
             (install, poisoned, dirty, last_nums, last_link, events, validate_after, link_queue, timers);
         let changed = (pruned_groups, expiry_at, changed_groups, changed_pairs, fresh_groups, grown_pairs);
         // Writing to a string does not fail.
-        let _infallible = write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}");
+        let _infallible =
+            write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}");
         for (id, link) in links {
             let Link {
                 peer,

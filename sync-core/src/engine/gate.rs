@@ -147,8 +147,9 @@ impl<S: Store> Engine<S> {
         self.write_new(&mut row, &nums, message.body(), wanted)?;
         let waits = row.state != MessageState::Delivered;
         if waits {
+            self.waits.note(row.num, &nums);
             for (dep, &num) in deps.entries.iter().zip(&nums).filter(|(dep, _)| !dep.delivered) {
-                self.store.add_edge(num, row.num)?;
+                self.add_edge(num, row.num);
                 if dep.wanted {
                     self.await_dependency(dep.id, group_num, origin);
                 }
@@ -227,7 +228,11 @@ impl<S: Store> Engine<S> {
     }
 
     pub(super) fn look_up_deps(&self, group: GroupNum, ids: &[MessageId]) -> Result<Deps, EngineError> {
-        let mut deps = Deps::default();
+        let mut deps = Deps {
+            entries: Vec::with_capacity(ids.len()),
+            keys: Vec::with_capacity(ids.len()),
+            ..Deps::default()
+        };
         for &id in ids {
             let row = self.store.find(&id)?;
             let mut dep = Dep { id, num: row.map(|row| row.num), delivered: false, wanted: true };
@@ -268,6 +273,7 @@ impl<S: Store> Engine<S> {
                 None => {
                     self.dirty = true;
                     let num = self.store.insert(&MessageRow::wanted(dep.id, group), &[], None)?;
+                    self.edges.note_new(num);
                     if let Some(group) = self.groups.get_mut(&group) {
                         group.counts.enter(MessageState::Wanted, 0);
                         group.quota.want(num, origin);
@@ -296,7 +302,10 @@ impl<S: Store> Engine<S> {
                     group.quota.unwant(wanted.num);
                 }
             }
-            None => row.num = self.store.insert(row, deps, Some(body))?,
+            None => {
+                row.num = self.store.insert(row, deps, Some(body))?;
+                self.edges.note_new(row.num);
+            }
         }
         self.count_in(row);
         Ok(())
@@ -306,15 +315,19 @@ impl<S: Store> Engine<S> {
     fn bury_foreign_children(&mut self, parent: &MessageRow) -> Result<(), EngineError> {
         let mut after = MessageNum(0);
         loop {
-            let children = self.store.children(parent.num, after, CHUNK)?;
+            let children = self.children(parent.num, after, CHUNK)?;
             let Some(&last) = children.last() else { return Ok(()) };
             after = last;
+            let all = children.len() < CHUNK;
             for child in children {
                 if let Some(row) = self.store.row(child)?
                     && row.group != parent.group
                 {
                     self.bury(row, InvalidReason::ForeignDependency)?;
                 }
+            }
+            if all {
+                return Ok(());
             }
         }
     }
@@ -370,8 +383,13 @@ impl<S: Store> Engine<S> {
 
     /// Gives a held message its position and makes it delivered; returns its dependencies.
     fn promote(&mut self, row: &mut MessageRow) -> Result<Vec<MessageNum>, EngineError> {
-        let content = self.sound_content(row)?;
-        let deps: Vec<MessageNum> = content.iter().flat_map(|c| &c.deps).map(|dep| dep.num).collect();
+        let deps = match self.waits.take(row.num) {
+            Some(deps) => deps,
+            None => {
+                let content = self.sound_content(row)?;
+                content.iter().flat_map(|content| &content.deps).map(|dep| dep.num).collect()
+            }
+        };
         let mut keys = Vec::with_capacity(deps.len());
         for &dep in &deps {
             if let Some(dep) = self.store.row(dep)? {
@@ -423,15 +441,16 @@ impl<S: Store> Engine<S> {
         let mut delivered = VecDeque::from([row.num]);
         while let Some(parent) = delivered.pop_front() {
             loop {
-                let children = self.store.children(parent, MessageNum(0), CHUNK)?;
-                if children.is_empty() {
-                    break;
-                }
+                let children = self.children(parent, MessageNum(0), CHUNK)?;
+                let all = children.len() < CHUNK;
                 for child in children {
-                    self.store.remove_edge(parent, child)?;
+                    self.remove_edge(parent, child)?;
                     if let Some(freed) = self.free(child)? {
                         delivered.push_back(freed);
                     }
+                }
+                if all {
+                    break;
                 }
             }
         }
@@ -464,14 +483,10 @@ impl<S: Store> Engine<S> {
         self.changed_groups.insert(row.group);
         self.fresh_groups.insert(row.group);
         if let Some(group) = self.groups.get_mut(&row.group) {
-            for dep in deps.iter().filter(|dep| group.heads.remove(dep)) {
-                // One that came and went since the last commit was never written.
-                if group.changed_heads.remove(dep) != Some(true) {
-                    group.changed_heads.insert(*dep, false);
-                }
-            }
+            let gone = deps.iter().filter(|dep| group.heads.remove(dep));
+            group.changed_heads.extend(gone.map(|dep| (*dep, false)));
             group.heads.insert(row.num);
-            group.changed_heads.insert(row.num, true);
+            group.changed_heads.push((row.num, true));
         }
         for (peer, session) in self.holders.remove(&row.num).unwrap_or_default() {
             if self.peers.get(&peer).is_none_or(|state| state.session != session) {
@@ -501,6 +516,7 @@ impl<S: Store> Engine<S> {
             if row.state == MessageState::Early || (row.state == MessageState::Lapsed && row.missing == 0) {
                 self.timers.remove(&(self.early_at(row.timestamp_ms), Timer::Early(num)));
             }
+            self.waits.forget(num);
             let before = row;
             row.reason = reason.code();
             row.missing = 0;
@@ -534,10 +550,11 @@ impl<S: Store> Engine<S> {
         row.missing = deps.missing;
         self.dirty = true;
         self.store.set_deps(row.num, &nums)?;
+        self.waits.note(row.num, &nums);
         self.store.update(row)?;
         self.recount(&before, row);
         for (dep, &num) in deps.entries.iter().zip(&nums).filter(|(dep, _)| !dep.delivered) {
-            self.store.add_edge(num, row.num)?;
+            self.add_edge(num, row.num);
             if dep.wanted {
                 self.await_dependency(dep.id, row.group, origin);
             }
@@ -551,12 +568,12 @@ impl<S: Store> Engine<S> {
         queue: &mut VecDeque<(MessageNum, InvalidReason)>,
     ) -> Result<(), EngineError> {
         loop {
-            let children = self.store.children(parent, MessageNum(0), CHUNK)?;
+            let children = self.children(parent, MessageNum(0), CHUNK)?;
             if children.is_empty() {
                 return Ok(());
             }
             for child in children {
-                self.store.remove_edge(parent, child)?;
+                self.remove_edge(parent, child)?;
                 queue.push_back((child, InvalidReason::InvalidDependency));
             }
         }
@@ -567,10 +584,9 @@ impl<S: Store> Engine<S> {
         let mut unawaited = Vec::new();
         let Some(content) = self.store.content(child)? else { return Ok(unawaited) };
         for dep in content.deps.iter().filter(|dep| dep.position == 0) {
-            self.store.remove_edge(dep.num, child)?;
+            self.remove_edge(dep.num, child)?;
             let Some(row) = self.store.row(dep.num)? else { continue };
-            if row.state == MessageState::Wanted && self.store.children(dep.num, MessageNum(0), 1)?.is_empty()
-            {
+            if row.state == MessageState::Wanted && self.children(dep.num, MessageNum(0), 1)?.is_empty() {
                 self.forget_want(&row.id);
                 unawaited.push(row);
             }
@@ -594,6 +610,7 @@ impl<S: Store> Engine<S> {
             self.bury(wanted, reason)?;
         } else {
             row.num = self.store.insert(&row, &[], None)?;
+            self.edges.note_new(row.num);
             self.count_in(&row);
             self.report_buried(&row, reason);
         }

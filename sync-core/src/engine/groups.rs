@@ -1,6 +1,6 @@
 //! Groups, peers, and who shares what with whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
 
@@ -94,6 +94,7 @@ impl<S: Store> Engine<S> {
         for id in self.wants.of_group(num) {
             self.take_want(&id);
         }
+        self.waits.clear();
         for peer in self.peers.values_mut() {
             peer.groups.remove(&num);
         }
@@ -127,6 +128,8 @@ impl<S: Store> Engine<S> {
 
     /// What only other groups' messages still wait for moves over to them before its group goes.
     fn move_wanted_out(&mut self, group: GroupNum) -> Result<(), EngineError> {
+        // Those of the group go with it, which is the store's work.
+        self.write_edges()?;
         let mut after = MessageNum(0);
         loop {
             let rows = self.store.in_state(MessageState::Wanted, after, 256)?;
@@ -134,7 +137,7 @@ impl<S: Store> Engine<S> {
             after = last.num;
             for mut row in rows.into_iter().filter(|row| row.group == group) {
                 let mut child_after = MessageNum(0);
-                while let Some(child) = self.store.children(row.num, child_after, 1)?.first().copied() {
+                while let Some(child) = self.children(row.num, child_after, 1)?.first().copied() {
                     child_after = child;
                     let home = self.store.row(child)?.map(|child| child.group).filter(|&home| home != group);
                     if let Some(home) = home {
@@ -286,7 +289,7 @@ impl<S: Store> Engine<S> {
                 head: row.head,
                 chain: row.chain,
                 heads,
-                changed_heads: BTreeMap::new(),
+                changed_heads: Vec::new(),
                 delivered_from: None,
                 counts: Counts { body_bytes: row.body_bytes, ..Counts::default() },
                 quota: Quota::default(),

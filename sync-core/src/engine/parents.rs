@@ -77,6 +77,7 @@ impl<S: Store> Engine<S> {
         self.recount(&before, row);
         self.store.update(row)?;
         self.store.set_deps(row.num, &[])?;
+        self.waits.note(row.num, &[]);
         self.remove_unawaited(unawaited)
     }
 
@@ -115,7 +116,7 @@ impl<S: Store> Engine<S> {
         while let Some(parent) = open.pop() {
             let mut after = MessageNum(0);
             loop {
-                let children = self.store.children(parent, after, CHUNK)?;
+                let children = self.children(parent, after, CHUNK)?;
                 let Some(&last) = children.last() else { break };
                 after = last;
                 open.extend(children.into_iter().filter(|child| behind.insert(*child)));

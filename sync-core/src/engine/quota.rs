@@ -11,6 +11,7 @@ use hedgerow_proto::limits;
 use super::Engine;
 use crate::config::Config;
 use crate::error::EngineError;
+use crate::seeded::SeededMap;
 use crate::store::{GroupNum, MessageNum, MessageRow, MessageState, PeerNum, Store};
 
 /// How many kinds of room there are.
@@ -64,7 +65,8 @@ impl Load {
         ])
     }
 
-    fn map2(self, other: Self, f: fn(u64, u64) -> u64) -> Self {
+    #[inline]
+    fn map2(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
         let mut out = self;
         out.0.iter_mut().zip(other.0).for_each(|(to, from)| *to = f(*to, from));
         out
@@ -85,7 +87,7 @@ impl Load {
 pub(super) struct Quota {
     by_peer: BTreeMap<PeerNum, Load>,
     /// For whom each dependency is counted that is not held.
-    wanted: BTreeMap<MessageNum, PeerNum>,
+    wanted: SeededMap<MessageNum, PeerNum>,
 }
 
 impl Quota {
@@ -181,7 +183,7 @@ impl<S: Store> Engine<S> {
 
     /// Counts a dependency that is not held, once its row and who waits for it are in the store. Returns for whom.
     pub(super) fn count_wanted(&mut self, row: &MessageRow) -> Result<Option<PeerNum>, EngineError> {
-        let first = self.store.children(row.num, MessageNum(0), 1)?;
+        let first = self.children(row.num, MessageNum(0), 1)?;
         let child = first.first().map(|&child| self.store.row(child)).transpose()?.flatten();
         let origin = child.and_then(|child| child.origin);
         if let Some(peer) = origin

@@ -34,8 +34,8 @@ pub(super) struct Group {
     pub(super) head: u64,
     pub(super) chain: u64,
     pub(super) heads: BTreeSet<MessageNum>,
-    /// Which heads came (`true`) and went since the last commit.
-    pub(super) changed_heads: BTreeMap<MessageNum, bool>,
+    /// Which heads came (`true`) and went since the last commit, one after the other.
+    pub(super) changed_heads: Vec<(MessageNum, bool)>,
     /// First position delivered since the last `Delivered` event.
     pub(super) delivered_from: Option<u64>,
     pub(super) counts: Counts,
@@ -119,6 +119,24 @@ impl Counts {
                 self.parked_weight = self.parked_weight.saturating_sub(weight);
             }
         }
+    }
+}
+
+impl Group {
+    /// Which heads went and which came since the last commit, ascending; one that came and went is neither.
+    pub(super) fn take_changed_heads(&mut self) -> (Vec<MessageNum>, Vec<MessageNum>) {
+        let mut changed = std::mem::take(&mut self.changed_heads);
+        changed.sort_by_key(|(num, _)| *num);
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for of_one in changed.chunk_by(|(a, _), (b, _)| a == b) {
+            match (of_one.first(), of_one.last()) {
+                // It was there before and is not now, or the other way round.
+                (Some(&(num, false)), Some((_, false))) => removed.push(num),
+                (Some(&(num, true)), Some((_, true))) => added.push(num),
+                _ => {}
+            }
+        }
+        (removed, added)
     }
 }
 
@@ -212,7 +230,7 @@ pub(super) struct Session {
     /// The peer's positions that it offers and we lack.
     pub(super) offered: BTreeMap<u64, MessageId>,
     /// What we are to ask of it: by its position where there is one.
-    pub(super) to_request: VecDeque<(MessageId, Option<u64>)>,
+    pub(super) to_request: IdQueue<Option<u64>>,
     /// The peer's positions that came, as offers or messages, when there was no room: asked for when there is.
     pub(super) turned_away: SpanSet,
     /// Those of them that are asked for, and when that is given up.
@@ -325,8 +343,11 @@ pub(super) struct Refs {
 /// The last [`REF_WINDOW`] positions that crossed a link.
 #[derive(Debug, Clone)]
 pub(super) struct Window<T> {
+    /// In the order in which they crossed.
     order: VecDeque<u64>,
-    values: BTreeMap<u64, T>,
+    /// Those that were above all before them, as nearly all are.
+    ascending: VecDeque<(u64, T)>,
+    late: BTreeMap<u64, T>,
 }
 
 /// After so many answers that asked for all that we offered, a peer is sent everything at once.
@@ -337,28 +358,47 @@ pub(super) const REF_WINDOW: usize = 1024;
 
 impl<T> Default for Window<T> {
     fn default() -> Self {
-        Self { order: VecDeque::new(), values: BTreeMap::new() }
+        Self { order: VecDeque::new(), ascending: VecDeque::new(), late: BTreeMap::new() }
     }
 }
 
 impl<T> Window<T> {
     pub(super) fn push(&mut self, position: u64, value: T) {
-        if self.values.insert(position, value).is_none() {
-            self.order.push_back(position);
+        if let Some(there) = self.late.get_mut(&position) {
+            *there = value;
+            return;
         }
+        if self.ascending.back().is_none_or(|(last, _)| *last < position) {
+            self.ascending.push_back((position, value));
+        } else if let Ok(at) = self.ascending.binary_search_by_key(&position, |(at, _)| *at) {
+            if let Some((_, there)) = self.ascending.get_mut(at) {
+                *there = value;
+            }
+            return;
+        } else {
+            self.late.insert(position, value);
+        }
+        self.order.push_back(position);
         if self.order.len() > REF_WINDOW
             && let Some(oldest) = self.order.pop_front()
         {
-            self.values.remove(&oldest);
+            if self.ascending.front().is_some_and(|(first, _)| *first == oldest) {
+                self.ascending.pop_front();
+            } else {
+                self.late.remove(&oldest);
+            }
         }
     }
 
     pub(super) fn get(&self, position: u64) -> Option<&T> {
-        self.values.get(&position)
+        match self.ascending.binary_search_by_key(&position, |(at, _)| *at) {
+            Ok(at) => self.ascending.get(at).map(|(_, value)| value),
+            Err(_) => self.late.get(&position),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.values.len()
+        self.order.len()
     }
 }
 
@@ -534,6 +574,35 @@ pub(super) mod tests {
     thread_local! {
         /// How often it was looked at what a peer lacks.
         pub(in crate::engine) static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Against the plain way: a list in the order of crossing, and a search through all of it.
+    #[test]
+    fn a_window_has_the_latest_positions_whatever_their_order() {
+        let mut window = Window::default();
+        let mut list: VecDeque<(u64, u32)> = VecDeque::new();
+        let mut state = 7_u32;
+        let mut next = 0;
+        for n in 0..20_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Runs that ascend, with others from far back between them.
+            next += 1 + u64::from(state >> 30);
+            let position = if n / 700 % 3 == 1 { u64::from(state >> 16) % (next + 2) } else { next };
+            window.push(position, n);
+            match list.iter_mut().find(|(at, _)| *at == position) {
+                Some((_, value)) => *value = n,
+                None => list.push_back((position, n)),
+            }
+            if list.len() > REF_WINDOW {
+                list.pop_front();
+            }
+            assert_eq!(window.len(), list.len());
+            let looked = u64::from(state >> 8) % (next + 2);
+            let found = list.iter().find(|(at, _)| *at == looked).map(|(_, value)| value);
+            assert_eq!(window.get(looked), found, "{looked}");
+            assert_eq!(window.get(position), Some(&n));
+        }
+        assert!(list.iter().all(|(at, value)| window.get(*at) == Some(value)));
     }
 
     /// Devices meet thousands of others, with most of which they share one group.

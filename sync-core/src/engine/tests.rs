@@ -7,6 +7,7 @@ mod failing;
 mod faults;
 mod graph;
 mod known;
+mod linear;
 mod links;
 mod loss;
 mod one_way;

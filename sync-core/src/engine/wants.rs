@@ -11,6 +11,7 @@ use super::state::Session;
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::{Event, Missing};
+use crate::seeded::SeededMap;
 use crate::store::{GroupNum, PeerNum, Store};
 use crate::time::Time;
 
@@ -27,8 +28,8 @@ const AGAIN: usize = 16;
 /// Everything that is wanted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wants {
-    map: BTreeMap<MessageId, Want>,
-    by_group: BTreeMap<GroupNum, BTreeSet<MessageId>>,
+    map: SeededMap<MessageId, Want>,
+    by_group: BTreeMap<GroupNum, SeededMap<MessageId, ()>>,
     /// Needed, and nobody is asked: all that could be said that they do not have it.
     exhausted: BTreeSet<(GroupNum, MessageId)>,
     /// Which of them was looked for again last.
@@ -99,7 +100,10 @@ impl Wants {
     }
 
     pub(super) fn of_group(&self, group: GroupNum) -> Vec<MessageId> {
-        self.by_group.get(&group).into_iter().flatten().copied().collect()
+        let mut ids: Vec<_> =
+            self.by_group.get(&group).into_iter().flat_map(|ids| ids.keys()).copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// How many messages a peer is asked for.
@@ -113,10 +117,9 @@ impl Wants {
     }
 
     pub(super) fn missing(&self, group: GroupNum) -> Vec<Missing> {
-        let wants = self.by_group.get(&group).into_iter().flatten();
-        let wants = wants.filter_map(|id| Some((id, self.map.get(id)?)));
+        let wants = self.of_group(group).into_iter().filter_map(|id| Some((id, self.map.get(&id)?)));
         let needed = wants.filter(|(_, want)| want.needed);
-        needed.map(|(&id, want)| Missing { id, since: want.since }).collect()
+        needed.map(|(id, want)| Missing { id, since: want.since }).collect()
     }
 }
 
@@ -185,7 +188,7 @@ impl<S: Store> Engine<S> {
     fn want_mut(&mut self, id: MessageId, group: GroupNum, since: Time, not_before: Time) -> &mut Want {
         let by_group = &mut self.wants.by_group;
         self.wants.map.entry(id).or_insert_with(|| {
-            by_group.entry(group).or_default().insert(id);
+            by_group.entry(group).or_default().insert(id, ());
             Want {
                 group,
                 since,
@@ -304,7 +307,7 @@ impl<S: Store> Engine<S> {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.requested += 1;
             if let Some(pair) = state.groups.get_mut(&group) {
-                pair.session.to_request.push_back((id, theirs));
+                pair.session.to_request.push_back_with(id, theirs);
             }
         }
         let deadline = self.now + self.config.request_timeout_ms.max(1);
@@ -447,7 +450,7 @@ impl<S: Store> Engine<S> {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.requested = state.requested.saturating_sub(1);
         if let Some(pair) = state.groups.get_mut(&group) {
-            pair.session.to_request.retain(|(queued, _)| queued != id);
+            pair.session.to_request.remove(id);
         }
         while let Some(state) = self.peers.get_mut(&peer)
             && state.requested < self.config.max_requests
@@ -508,8 +511,10 @@ impl<S: Store> Engine<S> {
     /// The message has come: nobody is asked any more. Returns who offered it, in which group, and with their
     /// positions.
     pub(super) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, GroupNum, u64)> {
-        self.set_want_timer(*id, None);
         let Some(want) = self.wants.map.remove(id) else { return Vec::new() };
+        if let Some(at) = want.timer {
+            self.timers.remove(&(at, Timer::Want(*id)));
+        }
         self.wants.exhausted.remove(&(want.group, *id));
         if let Some(ids) = self.wants.by_group.get_mut(&want.group) {
             ids.remove(id);
@@ -606,8 +611,9 @@ impl<S: Store> Engine<S> {
     /// A link to a peer went down: what it was asked over it is asked again.
     pub(super) fn retry_wants_of(&mut self, peer: PeerNum, now: Time) {
         self.now = now;
-        let asked: Vec<MessageId> =
+        let mut asked: Vec<MessageId> =
             self.wants.map.iter().filter(|(_, want)| want.asked == Some(peer)).map(|(&id, _)| id).collect();
+        asked.sort_unstable();
         for id in asked {
             if let Some(want) = self.wants.map.get_mut(&id) {
                 want.asked = None;

@@ -84,7 +84,7 @@ impl<S: Store> Engine<S> {
     fn is_wanted_in_one_group(&self, row: &MessageRow) -> Result<bool, EngineError> {
         let mut after = MessageNum(0);
         loop {
-            let children = self.store.children(row.num, after, CHUNK)?;
+            let children = self.children(row.num, after, CHUNK)?;
             let Some(&last) = children.last() else { return Ok(true) };
             after = last;
             for child in children {

@@ -287,7 +287,7 @@ impl<S: Store> Engine<S> {
         let mut ids = Vec::new();
         let mut opened = false;
         while let Some((wanted, theirs)) =
-            self.pair_mut(peer, group).and_then(|pair| pair.session.to_request.pop_front())
+            self.pair_mut(peer, group).and_then(|pair| pair.session.to_request.pop_front_with())
         {
             if !self.wants.is_asked(&wanted, peer) {
                 continue;
@@ -295,7 +295,7 @@ impl<S: Store> Engine<S> {
             let size = ID_SIZE + if opened { 0 } else { RECORD_OVERHEAD };
             if !draft.take(size) {
                 if let Some(pair) = self.pair_mut(peer, group) {
-                    pair.session.to_request.push_front((wanted, theirs));
+                    pair.session.to_request.push_front_with(wanted, theirs);
                 }
                 break;
             }

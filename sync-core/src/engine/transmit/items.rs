@@ -137,7 +137,7 @@ impl<S: Store> Engine<S> {
                 Item::Answer { id, .. } => session.asked_ids.push_back(id),
                 Item::Request { id, .. } if asked => {
                     let theirs = session.offered.iter().find(|(_, offered)| **offered == id).map(|(&p, _)| p);
-                    session.to_request.push_back((id, theirs));
+                    session.to_request.push_back_with(id, theirs);
                     self.wants.set_said(&id, false);
                 }
                 Item::CallBack { positions, .. } => {
