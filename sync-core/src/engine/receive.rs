@@ -496,7 +496,7 @@ impl<S: Store> Engine<S> {
             let session = &mut pair.session;
             for span in &unavailable.positions {
                 // What is turned away and not asked for came after this was said: links overtake one another.
-                session.called_back.remove_span(*span);
+                session.came_back(*span);
                 let offered = session.offered.range(span.first..=span.last).map(|(&at, &id)| (at, id));
                 // What is not asked for yet was offered after this was said.
                 refused.extend(offered.filter(|(_, id)| self.wants.is_said(id, peer)));

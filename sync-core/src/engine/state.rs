@@ -161,6 +161,10 @@ pub(super) struct Peer {
     /// What we would ask it for, were there fewer open requests; and where its turns stand.
     pub(super) waiting: BTreeSet<MessageId>,
     pub(super) waiting_after: Option<MessageId>,
+    /// How often it sent something that it was asked for after it had been unanswering.
+    pub(super) answers: u64,
+    /// What it is not asked for for a while, as it did not answer.
+    pub(super) resting: BTreeSet<MessageId>,
     /// How many guesses it got in this second that were no hits.
     pub(super) guesses: u32,
     /// What we would ask it for on a guess, by the peer whose message made us look for it; and whose turn was last.
@@ -236,6 +240,8 @@ pub(super) struct Session {
     /// Those of them that are asked for, and when that is given up.
     pub(super) called_back: SpanSet,
     pub(super) call_timer: Option<Time>,
+    /// How often they were asked for, one time after the other, and none came.
+    pub(super) calls_in_vain: u32,
     /// The last one that came again and was turned away again, and [`Group::moves`] at that time.
     pub(super) turned_at: Option<(u64, u64)>,
     /// What came when there was no room for it, where there are no positions.
@@ -414,7 +420,7 @@ impl PeerGroup {
     pub(super) fn note_got(&mut self, span: Span) {
         self.got.insert_span(span);
         self.session.turned_away.remove_span(span);
-        self.session.called_back.remove_span(span);
+        self.session.came_back(span);
     }
 }
 
@@ -471,6 +477,14 @@ impl Session {
         self.in_flight.get(&position).is_some_and(|sent| sent.kind == InFlight::Offer)
     }
 
+    /// What was called back came, or is not there.
+    pub(super) fn came_back(&mut self, span: Span) {
+        if self.called_back.first_from(span.first).is_some_and(|at| at <= span.last) {
+            self.called_back.remove_span(span);
+            self.calls_in_vain = 0;
+        }
+    }
+
     /// What was asked for in vain is to be asked for again.
     pub(super) fn call_back_again(&mut self) {
         let Self { turned_away, called_back, .. } = self;
@@ -493,10 +507,19 @@ impl Peer {
             unanswering: false,
             waiting: BTreeSet::new(),
             waiting_after: None,
+            answers: 0,
+            resting: BTreeSet::new(),
             guesses: 0,
             guess_waiting: BTreeSet::new(),
             guess_after: None,
         }
+    }
+
+    /// It is not to be asked for a message that a message of `origin` depends on.
+    pub(super) fn forget(&mut self, id: &MessageId, origin: Option<PeerNum>) {
+        self.waiting.remove(id);
+        self.resting.remove(id);
+        self.guess_waiting.remove(&(origin, *id));
     }
 
     /// What is next to be asked for on a guess: whoever made us look for it has its turn.

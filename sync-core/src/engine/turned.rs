@@ -17,7 +17,8 @@ impl<S: Store> Engine<S> {
         let moves = self.groups.get(&group).map_or(0, |g| g.moves);
         let Some(pair) = self.pair_mut(peer, group) else { return };
         let session = &mut pair.session;
-        if session.called_back.remove(theirs) {
+        if session.called_back.contains(theirs) {
+            session.came_back(Span::one(theirs));
             session.turned_at = Some((theirs, moves));
         }
         if session.turned_away.span_count() < MAX_TURNED_AWAY {
@@ -88,6 +89,7 @@ impl<S: Store> Engine<S> {
     pub(super) fn call_timeout(&mut self, peer: PeerNum, group: GroupNum) {
         let Some(pair) = self.pair_mut(peer, group) else { return };
         pair.session.call_timer = None;
+        pair.session.calls_in_vain = pair.session.calls_in_vain.saturating_add(1);
         pair.session.call_back_again();
         self.wake(peer, group);
     }

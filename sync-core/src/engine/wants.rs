@@ -22,6 +22,8 @@ const GUESS_MS: u64 = 1_000;
 const GUESSES: usize = 16;
 /// How many sources of a needed message are kept that did not offer it.
 const MAX_SOURCES: usize = 64;
+/// A peer that does not answer is asked for the same again after so long at most, in ms.
+pub(super) const MAX_PAUSE_MS: u64 = 600_000;
 /// How many messages that nobody had are looked for again when a peer's log has grown.
 const AGAIN: usize = 16;
 
@@ -65,9 +67,43 @@ struct Want {
     timer: Option<Time>,
     reported: bool,
     /// Who was asked, and did not answer in time.
-    tried: BTreeSet<PeerNum>,
+    tried: BTreeMap<PeerNum, Tried>,
     /// What the first peer said that delivered it and holds it no longer.
     claim: Option<Claim>,
+}
+
+/// What a peer that was asked for a message left unanswered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tried {
+    /// How many requests one after the other.
+    times: u32,
+    /// It is not asked before, unless it answers something else.
+    until: Time,
+    /// [`Peer::answers`](super::state::Peer::answers) when it was asked last.
+    answers: u64,
+}
+
+impl Want {
+    /// Until when a peer is not asked for it.
+    fn rests(&self, peer: PeerNum, answers: u64, now: Time) -> Option<Time> {
+        let until = self.tried.get(&peer).filter(|tried| tried.answers == answers)?.until;
+        // A clock that was set back does not make it longer than it may be.
+        (until > now && until.since(now) <= MAX_PAUSE_MS).then_some(until)
+    }
+
+    /// A peer let a request for it time out. The time from one request to the next doubles with each.
+    fn note_silence(&mut self, peer: PeerNum, answers: u64, now: Time, timeout_ms: u64) {
+        let tried = self.tried.entry(peer).or_default();
+        tried.times = if tried.answers == answers { tried.times.saturating_add(1) } else { 1 };
+        tried.answers = answers;
+        let pause_ms = pause_ms(timeout_ms, tried.times - 1);
+        tried.until = now + pause_ms.saturating_sub(timeout_ms);
+    }
+}
+
+/// How long a peer has for an answer after so many requests for the same in vain, in ms.
+pub(super) fn pause_ms(timeout_ms: u64, in_vain: u32) -> u64 {
+    timeout_ms.saturating_mul(1 << in_vain.min(16)).min(MAX_PAUSE_MS.max(timeout_ms))
 }
 
 impl Wants {
@@ -205,7 +241,7 @@ impl<S: Store> Engine<S> {
                 again: (0, not_before),
                 timer: None,
                 reported: false,
-                tried: BTreeSet::new(),
+                tried: BTreeMap::new(),
                 claim: None,
             }
         })
@@ -217,6 +253,9 @@ impl<S: Store> Engine<S> {
         let want = self.want_mut(id, group, now, now);
         want.sources.retain(|(known, _)| *known != peer);
         want.sources.push_back((peer, Some(theirs)));
+        if let Some(tried) = want.tried.get_mut(&peer) {
+            tried.until = now;
+        }
         let asked = want.asked.filter(|&asked| asked != peer);
         let unanswering = |peer| self.peers.get(&peer).is_some_and(|state| state.unanswering);
         if let Some(asked) = asked.filter(|&asked| unanswering(asked) && !unanswering(peer)) {
@@ -269,18 +308,23 @@ impl<S: Store> Engine<S> {
         // does not exist must not fill everybody else's links with guesses.
         let is_guess = |peer, theirs: Option<u64>| theirs.is_none() && origin != Some(peer);
         let may_guess = |peer| self.peers.get(&peer).is_some_and(|s| s.guesses < self.config.max_guesses);
-        let mut open = serving
-            .iter()
-            .copied()
-            .filter(|&(peer, theirs)| has_room(peer) && (!is_guess(peer, theirs) || may_guess(peer)));
+        let now = self.now;
+        let rests = |peer| want.rests(peer, self.peers.get(&peer).map_or(0, |state| state.answers), now);
+        let mut open = serving.iter().copied().filter(|&(peer, theirs)| {
+            has_room(peer) && (!is_guess(peer, theirs) || may_guess(peer)) && rests(peer).is_none()
+        });
         let first = open.clone().find(|&(peer, _)| answers(peer)).or_else(|| open.next());
         let Some((peer, theirs)) = first else {
             if needed && serving.is_empty() && !self.is_claimed(&id) {
                 self.wants.exhausted.insert((group, id));
             }
-            for (peer, theirs) in serving {
+            let resting: Vec<Option<Time>> = serving.iter().map(|&(peer, _)| rests(peer)).collect();
+            let report_at = resting.iter().flatten().copied().chain(report_at).min();
+            for ((peer, theirs), rests) in serving.into_iter().zip(resting) {
                 let Some(state) = self.peers.get_mut(&peer) else { continue };
-                if theirs.is_none() && origin != Some(peer) {
+                if rests.is_some() {
+                    state.resting.insert(id);
+                } else if theirs.is_none() && origin != Some(peer) {
                     state.guess_waiting.insert((origin, id));
                 } else {
                     state.waiting.insert(id);
@@ -327,7 +371,7 @@ impl<S: Store> Engine<S> {
     /// When an awaited message may be taken as a gap: a peer said that it is gone, and nobody is left to ask.
     fn horizon_at(&self, want: &Want) -> Option<Time> {
         let claim = want.claim.filter(|_| want.needed && self.takes_gaps())?;
-        let is_open = |peer: PeerNum| self.may_serve(peer, want.group) && !want.tried.contains(&peer);
+        let is_open = |peer: PeerNum| self.may_serve(peer, want.group) && !want.tried.contains_key(&peer);
         let open = want.sources.iter().map(|(peer, _)| *peer).chain(want.asked).any(is_open);
         (!open).then(|| claim.at + self.config.horizon_patience_ms)
     }
@@ -361,7 +405,13 @@ impl<S: Store> Engine<S> {
         }
         let Some(want) = self.wants.map.get_mut(&id) else { return Ok(()) };
         if let Some(peer) = want.asked {
-            want.tried.insert(peer);
+            let answers = self.peers.get(&peer).map_or(0, |state| state.answers);
+            if want.said {
+                want.note_silence(peer, answers, now, self.config.request_timeout_ms.max(1));
+            } else {
+                // It never heard the question.
+                want.tried.entry(peer).or_default();
+            }
             // Whoever did not answer is asked again after everybody else, whatever it offers.
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.unanswering = true;
@@ -392,8 +442,7 @@ impl<S: Store> Engine<S> {
         let group = want.group;
         want.sources.retain(|(source, _)| *source != peer);
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.waiting.remove(&id);
-            state.guess_waiting.remove(&(want.origin, id));
+            state.forget(&id, want.origin);
         }
         if want.asked == Some(peer) {
             want.asked = None;
@@ -476,10 +525,20 @@ impl<S: Store> Engine<S> {
 
     /// A message has come from a peer: it answers, if it was asked for it.
     pub(super) fn note_answer(&mut self, id: &MessageId, peer: PeerNum) {
-        let Some(want) = self.wants.map.get(id).filter(|want| want.asked == Some(peer)) else { return };
-        let hit = want.guessed;
+        let Some(want) = self.wants.map.get(id) else { return };
+        let asked = want.asked == Some(peer);
+        if !asked && !want.tried.contains_key(&peer) {
+            return;
+        }
+        let hit = asked && want.guessed;
         if let Some(state) = self.peers.get_mut(&peer) {
+            // Whatever else it did not answer, it may now.
+            state.answers += u64::from(state.unanswering);
             state.unanswering = false;
+            let resting = std::mem::take(&mut state.resting);
+            resting.into_iter().filter(|other| other != id).for_each(|other| self.dispatch(other));
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
             if hit {
                 // The timer that was set with the first guess stays, and finds nothing to do. An answer that comes after
                 // it counts for nothing: there would be a guess without a timer.
@@ -524,8 +583,7 @@ impl<S: Store> Engine<S> {
         }
         for (peer, _) in &want.sources {
             if let Some(state) = self.peers.get_mut(peer) {
-                state.waiting.remove(id);
-                state.guess_waiting.remove(&(want.origin, *id));
+                state.forget(id, want.origin);
             }
         }
         if let Some(peer) = want.asked {
@@ -538,6 +596,11 @@ impl<S: Store> Engine<S> {
     pub(super) fn forget_want(&mut self, id: &MessageId) {
         if let Some(want) = self.wants.map.get_mut(id) {
             want.needed = false;
+            for (peer, _) in want.sources.iter().filter(|(_, theirs)| theirs.is_none()) {
+                if let Some(state) = self.peers.get_mut(peer) {
+                    state.forget(id, want.origin);
+                }
+            }
             want.sources.retain(|(_, theirs)| theirs.is_some());
         }
         self.drop_if_idle(id);
@@ -630,12 +693,15 @@ impl<S: Store> Engine<S> {
             return;
         }
         for id in self.wants.of_group(group) {
-            if let Some(want) = self.wants.map.get_mut(&id)
-                && want.needed
-                && want.sources.len() < MAX_SOURCES
-                && !want.sources.iter().any(|(source, _)| *source == peer)
-            {
-                want.sources.push_back((peer, None));
+            if let Some(want) = self.wants.map.get_mut(&id) {
+                // What it left unanswered was another session's.
+                if let Some(tried) = want.tried.get_mut(&peer) {
+                    *tried = Tried::default();
+                }
+                let known = want.sources.iter().any(|(source, _)| *source == peer);
+                if want.needed && want.sources.len() < MAX_SOURCES && !known {
+                    want.sources.push_back((peer, None));
+                }
             }
             self.dispatch(id);
         }

@@ -13,6 +13,8 @@ use super::world::{Wire, World, peer};
 
 /// How long the core may take to agree once it is well again, in ms.
 const PATIENCE_MS: u64 = 30 * 60_000;
+/// The longest time from one request to the next for the same message, to a peer that does not answer, in ms.
+const LONGEST_PAUSE_MS: u64 = 600_000;
 /// How long the settled core is watched, in ms.
 const WATCH_MS: u64 = 3_600_000;
 /// By when the time of every message is over, in ms.
@@ -323,14 +325,14 @@ impl World {
     /// What came in vain, for what waits leaves it no room, is asked for again, ever less often: twice in a watched
     /// hour at most, with an answer each, of every node that lacks it. What nobody holds is not. On lossy links each
     /// of these frames is lost, acknowledged and asked about too. Who was sent too much in vain waits for its allowance,
-    /// and asks again whenever a request has timed out.
+    /// and asks again after ten minutes at most, more often at first.
     fn allowed_frames(&self, core: &BTreeSet<usize>) -> Result<u64, Broken> {
         let mut vain = 0;
         for &n in core {
             if self.options.prunes() {
                 let peers = self.reads(n).status().peers;
                 let waiting: u64 = peers.iter().map(|pair| pair.held_back).sum();
-                vain += waiting * (WATCH_MS / self.options.configs[n].request_timeout_ms) / 2;
+                vain += waiting * WATCH_MS / LONGEST_PAUSE_MS;
             }
             for &group in &self.groups {
                 for missing in self.reads(n).missing(group) {

@@ -148,3 +148,63 @@ fn answers_that_come_late_take_no_guesses_away() {
         }
     }
 }
+
+// spec: one-request
+#[test]
+fn who_does_not_answer_is_asked_ever_less_often_and_at_once_when_it_answers() {
+    let mut net = Net::with(1, 1, Config { horizon: Horizon::Never, ..Config::default() });
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    let [silent, other] = ["silent", "other"].map(|text| message(group, text, &[]));
+    liar.say(&mut net, &at(&message(group, "child", &[&silent]), 1)).unwrap();
+    let mut times = Vec::new();
+    for second in 0..7_200_u64 {
+        if asked(&liar, &mut net).0.contains(&silent.id()) {
+            times.push(second);
+        }
+        net.run(1_000);
+    }
+    let pauses: Vec<u64> = times.windows(2).map(|at| at[1] - at[0]).collect();
+    assert_eq!(pauses[..7], [10, 20, 40, 80, 160, 320, 600], "seconds");
+    assert!(pauses[7..].iter().all(|pause| *pause == 600), "{pauses:?}");
+    // It answers something else, late: it can be asked for the first again.
+    liar.say(&mut net, &at(&message(group, "another child", &[&other]), 2)).unwrap();
+    assert_eq!(asked(&liar, &mut net).0, [other.id()]);
+    net.run(15_000);
+    liar.hear(&mut net);
+    liar.say(&mut net, &at(&other, 3)).unwrap();
+    assert_eq!(asked(&liar, &mut net).0, [silent.id()]);
+    net.run(9_000);
+    assert_eq!(asked(&liar, &mut net).0, []);
+    net.run(2_000);
+    assert_eq!(asked(&liar, &mut net).0, [silent.id()], "from the beginning");
+    liar.say(&mut net, &at(&silent, 4)).unwrap();
+    assert_eq!(net.bodies(0, group).len(), 4);
+    assert_eq!(net.engines[0].audit(), [] as [&str; 0]);
+}
+
+// spec: one-request
+#[test]
+fn what_is_called_back_in_vain_is_called_ever_less_often() {
+    let config = Config { max_parked_messages: 2, horizon: Horizon::Never, ..Config::default() };
+    let mut net = Net::with(1, 1, config);
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    let root = message(group, "root", &[]);
+    for n in 0..3 {
+        liar.say(&mut net, &at(&message(group, &format!("child {n}"), &[&root]), n + 2)).unwrap();
+    }
+    // What was turned away is called back once there is room, and does not come.
+    liar.say(&mut net, &at(&root, 1)).unwrap();
+    let mut times = Vec::new();
+    for second in 0..3_600_u64 {
+        if !asked(&liar, &mut net).1.is_empty() {
+            times.push(second);
+        }
+        net.run(1_000);
+    }
+    let pauses: Vec<u64> = times.windows(2).map(|at| at[1] - at[0]).collect();
+    assert_eq!(pauses[..7], [10, 20, 40, 80, 160, 320, 600], "seconds");
+    liar.say(&mut net, &at(&message(group, "child 2", &[&root]), 4)).unwrap();
+    assert_eq!(net.bodies(0, group).len(), 4);
+}

@@ -8,6 +8,7 @@ use crate::engine::facts::MAX_OWED;
 use crate::engine::lossy::Item;
 use crate::engine::receive::MAX_ASKED_SPANS;
 use crate::engine::state::{Link, PeerGroup};
+use crate::engine::wants::pause_ms;
 use crate::engine::{Engine, LinkId, Timer};
 use crate::error::EngineError;
 use crate::record::InFlight;
@@ -311,7 +312,8 @@ impl<S: Store> Engine<S> {
         }
         let called_back = self.call_back(peer, group, opened, draft);
         if !called_back.is_empty() {
-            let deadline = self.now + self.config.request_timeout_ms.max(1);
+            let in_vain = self.pair_mut(peer, group).map_or(0, |pair| pair.session.calls_in_vain);
+            let deadline = self.now + pause_ms(self.config.request_timeout_ms.max(1), in_vain);
             if let Some(pair) = self.pair_mut(peer, group)
                 && let Some(before) = pair.session.call_timer.replace(deadline)
             {
