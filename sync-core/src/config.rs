@@ -67,6 +67,10 @@ pub struct Config {
     pub min_repeat_bytes: u64,
     /// In so many ms all of it comes back, steadily.
     pub repeat_period_ms: u64,
+    /// What came unasked, as it does from its author, is offered to others after so long, in ms: whoever is a neighbour
+    /// of both has it by then. What others ask for, and what is sent to them without an offer, does not wait. 0: none
+    /// does.
+    pub offer_delay_ms: u64,
     /// How many ephemeral messages wait for one link; the oldest go first.
     pub max_ephemerals: usize,
     /// What all messages with a body may count for, in bytes: their bodies, and
@@ -117,6 +121,7 @@ impl Default for Config {
             repeats: 2,
             min_repeat_bytes: 1 << 20,
             repeat_period_ms: 6 * 3600 * 1000,
+            offer_delay_ms: 100,
             max_ephemerals: 64,
             max_store_bytes: u64::MAX,
             max_group_bytes: u64::MAX,

@@ -23,6 +23,7 @@ mod sound;
 mod state;
 mod transmit;
 mod turned;
+mod unasked;
 mod unnamed;
 mod waits;
 mod wants;
@@ -128,6 +129,8 @@ pub struct Engine<S> {
     wants: Wants,
     waits: Waits,
     edges: Edges,
+    /// What came unasked a moment ago and is not delivered yet, and until when it would not be offered.
+    unasked: SeededMap<MessageNum, Time>,
     /// Which peers are known to hold a message that is not delivered here, and since which session: what a peer
     /// held before its latest one may be gone, and positions, which it states anew, are not known of these.
     holders: SeededMap<MessageNum, Vec<(PeerNum, u64)>>,
@@ -176,6 +179,8 @@ enum Timer {
     Behind(PeerNum, GroupNum),
     /// The time of a message is over.
     Expiry,
+    /// What came unasked may be offered.
+    Unasked(GroupNum),
 }
 
 impl<S: Store> Engine<S> {
@@ -207,6 +212,7 @@ impl<S: Store> Engine<S> {
             wants: Wants::default(),
             waits: Waits::default(),
             edges: Edges::default(),
+            unasked: SeededMap::default(),
             holders: SeededMap::default(),
             events: VecDeque::new(),
             validate_after: Some(MessageNum(0)),
@@ -308,6 +314,10 @@ impl<S: Store> Engine<S> {
                     Ok(())
                 }
                 Timer::Expiry => self.expire(),
+                Timer::Unasked(group) => {
+                    self.offer_unasked(group, now);
+                    Ok(())
+                }
             };
             self.guard(result)?;
         }

@@ -42,6 +42,7 @@ impl<S: Store> Engine<S> {
             // What was written to the store.
             waits: _,
             edges,
+            unasked,
             holders,
             events,
             validate_after,
@@ -62,7 +63,7 @@ impl<S: Store> Engine<S> {
         let changed = (pruned_groups, expiry_at, changed_groups, changed_pairs, fresh_groups, grown_pairs);
         // Writing to a string does not fail.
         let _infallible =
-            write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}");
+            write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}{unasked:?}");
         for (id, link) in links {
             let Link {
                 peer,

@@ -488,6 +488,9 @@ impl<S: Store> Engine<S> {
             group.heads.insert(row.num);
             group.changed_heads.push((row.num, true));
         }
+        if !self.unasked.is_empty() {
+            self.place_unasked(row);
+        }
         for (peer, session) in self.holders.remove(&row.num).unwrap_or_default() {
             if self.peers.get(&peer).is_none_or(|state| state.session != session) {
                 continue;

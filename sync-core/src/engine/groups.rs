@@ -6,6 +6,7 @@ use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
 
 use super::quota::Quota;
 use super::state::{Counts, Group, Peer};
+use super::unasked::Unasked;
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::{Event, GroupInfo};
@@ -290,6 +291,7 @@ impl<S: Store> Engine<S> {
                 chain: row.chain,
                 heads,
                 changed_heads: Vec::new(),
+                unasked: Unasked::default(),
                 delivered_from: None,
                 counts: Counts { body_bytes: row.body_bytes, ..Counts::default() },
                 quota: Quota::default(),

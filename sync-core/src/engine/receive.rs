@@ -239,6 +239,7 @@ impl<S: Store> Engine<S> {
             }
             self.note_position(peer, group_num, position, id);
         }
+        let asked = self.wants.is_asked(&id, peer) || self.is_called_back(peer, group_num, position);
         self.note_answer(&id, peer);
         let found = self.store.find(&id)?;
         let row = match found {
@@ -257,7 +258,12 @@ impl<S: Store> Engine<S> {
                 let message = self.with_sound_deps(link_id, &id, message)?;
                 let last = self.is_lowest_called_back(peer, group_num, position);
                 match self.keep_message(peer, group_num, (id, &message), wanted, last)? {
-                    Kept::Row(row) => row,
+                    Kept::Row(row) => {
+                        if !asked {
+                            self.note_unasked(&row);
+                        }
+                        row
+                    }
                     Kept::NoRoom => {
                         self.refuse(link_id);
                         self.no_room_for(peer, group_num, id, position);

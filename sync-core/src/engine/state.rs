@@ -16,6 +16,7 @@ use super::lossy::Lossy;
 use super::quota::Quota;
 use super::repeats::{Paid, Repeats};
 use super::resend::Resend;
+use super::unasked::Unasked;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
 use crate::record::InFlight;
@@ -46,6 +47,8 @@ pub(super) struct Group {
     pub(super) gone: SpanSet,
     /// Those whose bodies went since the last `Pruned` event.
     pub(super) fresh_pruned: SpanSet,
+    /// What came unasked a moment ago.
+    pub(super) unasked: Unasked,
     /// Grows whenever a message moves on, so that another may find room.
     pub(super) moves: u64,
     /// Peers to whom the group is not invisible.
@@ -210,6 +213,8 @@ pub(super) struct Session {
     pub(super) next: u64,
     /// Positions below `next` that are due again.
     pub(super) again: SpanSet,
+    /// Positions that would be offered if they had not come unasked a moment ago.
+    pub(super) too_fresh: SpanSet,
     /// What did not fit through a link, with the size of its record, in bytes: it waits for a wider one.
     pub(super) too_large: BTreeMap<u64, usize>,
     /// No record in it is smaller, in bytes.

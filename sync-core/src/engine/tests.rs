@@ -18,4 +18,5 @@ mod repeats;
 mod retention;
 mod room;
 mod sessions;
+mod unasked;
 mod wire;

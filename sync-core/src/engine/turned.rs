@@ -37,6 +37,12 @@ impl<S: Store> Engine<S> {
             && session.turned_away.first().is_none_or(|lowest| theirs < lowest)
     }
 
+    /// Whether a peer's position was turned away and is asked for.
+    pub(super) fn is_called_back(&self, peer: PeerNum, group: GroupNum, theirs: Option<u64>) -> bool {
+        let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+        pair.zip(theirs).is_some_and(|(pair, theirs)| pair.session.called_back.contains(theirs))
+    }
+
     /// What was turned away for lack of room and is asked for now.
     pub(super) fn call_back(
         &mut self,

@@ -100,7 +100,7 @@ impl Scenario {
             liar: false,
             pairs: vec![(0, 1)],
             profile: LinkProfile::reliable(),
-            config: Config::default(),
+            config: config(),
             posts: Vec::new(),
             expires_ms: None,
             lies: super::liar::ALL_LIES,
@@ -313,4 +313,11 @@ fn large() -> Vec<Scenario> {
             .posts(&[(0, &[]), (0, &[0])])
             .budgets(Budgets { crashes: 1, capacity: 1, ..none }),
     ]
+}
+
+/// Offers go out at once: that they might wait a moment only makes more states of the same.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.offer_delay_ms = 0;
+    config
 }

@@ -165,6 +165,8 @@ fn who_holds_what_waits_here_is_not_sent_it_when_it_is_delivered() {
     }
     source.send_at(&mut net, 1, &parent);
     assert_eq!(net.bodies(0, group), ["parent", "child"]);
+    // What came unasked is offered a moment later.
+    net.run(200);
     let offered = |peer: &Liar, net: &mut Net| heard(peer.hear(net)).offered;
     assert_eq!(offered(&liar, &mut net), [parent.id()]);
     assert_eq!(offered(&often, &mut net), [parent.id()]);

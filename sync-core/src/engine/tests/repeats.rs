@@ -249,6 +249,8 @@ fn what_is_new_does_not_wait_for_what_is_sent_again() {
     other.hear(&mut net);
     for n in 0..5 {
         other.send_at(&mut net, n + 1, &message(group, &format!("of another {n}"), &[]));
+        // It came unasked, so that it is offered a moment later.
+        net.run(200);
         let offers: Vec<Offer> = liar.hear(&mut net).into_iter().flat_map(|frame| frame.offers).collect();
         let position = offers.iter().flat_map(|offer| &offer.items).filter_map(|item| item.position).max();
         let positions = vec![Span::one(position.unwrap())];
@@ -270,6 +272,7 @@ fn offers_and_tombstones_are_not_repeated_without_end_either() {
     }
     let pruned = net.engines[0].status().groups[0].pruned;
     assert!(pruned > 300, "{pruned}");
+    net.run(200);
     let mut liar = Liar::new(&mut net, &[group]);
     let (mut offers, mut tombstones) = (0, 0);
     for n in 0..2_000 {

@@ -33,6 +33,7 @@ impl<S: Store> Engine<S> {
         let mut batch = Batch { group: name, messages: Vec::new(), chain: 0 };
         let mut offer = Offer { group: name, items: Vec::new(), chain: 0 };
         let least = draft.room.saturating_sub(share);
+        self.look_at_unasked(group);
         let mut alone = None;
         while draft.room > least
             && let Some((position, large)) = self.next_due(id, peer, group)
@@ -57,6 +58,11 @@ impl<S: Store> Engine<S> {
                     }
                     put
                 }
+            } else if self.is_too_fresh(group, position) {
+                if let Some(pair) = self.pair_mut(peer, group) {
+                    pair.session.too_fresh.insert(position);
+                }
+                continue;
             } else {
                 let put = self.put_offer(id, &row, urgent, &mut offer, draft);
                 if matches!(put, Put::Done) {
