@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::{GroupId, MessageId};
-use crate::limits::{NONCE_LEN, TAG_LEN};
+use crate::limits::{NONCE_LEN, SAMPLE_LEN, TAG_LEN};
 use crate::spans::Span;
 
 /// What crosses a link at once: any number of records, in the order in which they are to be read.
@@ -31,6 +31,8 @@ pub struct Frame {
     pub requests: Vec<Request>,
     /// UNAVAILABLE records.
     pub unavailables: Vec<Unavailable>,
+    /// RECONCILE records.
+    pub reconciles: Vec<Reconcile>,
     /// Messages that are not stored.
     pub ephemerals: Vec<Ephemeral>,
 }
@@ -92,18 +94,44 @@ pub struct Announce {
     pub mark_chain: u64,
     /// The receiver is to forget what it holds of the sender's positions: the sender's store went back in time.
     pub reset: bool,
+    /// What the sender has of the group, where it does not know the receiver's log.
+    pub summary: Option<Summary>,
+}
+
+/// How many messages a peer has of a group, and roughly which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// How many it delivered. Not 0.
+    pub count: u64,
+    /// Bits of the ids of some of these, masked by [`Announce::mask_of`].
+    pub sample: u128,
 }
 
 impl Announce {
     /// The tag of `group` under the nonce of the announcing side's HELLO: who is not in the group learns nothing.
     #[must_use]
     pub fn tag_of(nonce: &[u8; NONCE_LEN], group: GroupId) -> [u8; TAG_LEN] {
+        let (tag, _) = Self::tag_and_mask(nonce, group);
+        tag
+    }
+
+    /// What the sample of `group` is masked by, by exclusive or, under the nonce of the announcing side's HELLO: who is
+    /// not in the group learns nothing.
+    #[must_use]
+    pub fn mask_of(nonce: &[u8; NONCE_LEN], group: GroupId) -> u128 {
+        let (_, mask) = Self::tag_and_mask(nonce, group);
+        u128::from_be_bytes(mask)
+    }
+
+    fn tag_and_mask(nonce: &[u8; NONCE_LEN], group: GroupId) -> ([u8; TAG_LEN], [u8; SAMPLE_LEN]) {
         let mut hasher = blake3::Hasher::new_derive_key("hedgerow 2026-11 group tag");
         hasher.update(nonce);
         hasher.update(group.as_bytes());
-        let mut tag = [0; TAG_LEN];
-        hasher.finalize_xof().fill(&mut tag);
-        tag
+        let mut output = hasher.finalize_xof();
+        let (mut tag, mut mask) = ([0; TAG_LEN], [0; SAMPLE_LEN]);
+        output.fill(&mut tag);
+        output.fill(&mut mask);
+        (tag, mask)
     }
 }
 
@@ -210,6 +238,74 @@ pub struct Tombstone {
     pub eff_ms: i64,
     /// Its height, as it came: not checked yet.
     pub height: u64,
+}
+
+/// RECONCILE: a step on the way to what two peers differ by in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconcile {
+    /// The group.
+    pub group: GroupRef,
+    /// Which of the keys of the session it speaks of, from 0.
+    pub salt: u32,
+    /// The step.
+    pub step: ReconcileStep,
+}
+
+impl Reconcile {
+    /// The secret under which two peers compare a group in one session: of the nonces in the HELLO of the side that says
+    /// symbols and of the other, the group, and a salt.
+    #[must_use]
+    pub fn secret_of(
+        sayer: &[u8; NONCE_LEN],
+        solver: &[u8; NONCE_LEN],
+        group: GroupId,
+        salt: u32,
+    ) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("hedgerow 2026-11 reconcile");
+        hasher.update(sayer).update(solver).update(group.as_bytes()).update(&salt.to_be_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// What a [`Reconcile`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReconcileStep {
+    /// The receiver is to say the symbols of its set.
+    Ask,
+    /// Symbols of the sender's set.
+    Symbols(Symbols),
+    /// So many further symbols are wanted.
+    More(u32),
+    /// What the sender lacks of the receiver's set; it holds all the rest of it.
+    Lacks(Lacks),
+    /// The sender takes no part, or no longer.
+    Stop,
+}
+
+/// Symbols of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symbols {
+    /// The place of the first one.
+    pub first: u32,
+    /// How many messages are in the sender's set.
+    pub count: u64,
+    /// How many bytes of a short id are in each: 5 to 8.
+    pub width: u8,
+    /// How many further ones follow at once, in other records.
+    pub rest: u32,
+    /// The symbols, `width` + [`SYMBOL_OVERHEAD`](crate::limits::SYMBOL_OVERHEAD) bytes each.
+    pub bytes: Bytes,
+}
+
+/// Messages that the sender lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacks {
+    /// How many bytes of each short id are said: 1 to 8.
+    pub cut: u8,
+    /// The first bytes of short ids, one after the other.
+    pub ids: Bytes,
+    /// Further ones follow in another record.
+    pub more: bool,
 }
 
 /// A message that is sent once, never stored, never acknowledged.

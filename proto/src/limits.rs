@@ -20,6 +20,8 @@ pub const MESSAGE_OVERHEAD: usize = 40;
 pub const NONCE_LEN: usize = 16;
 /// Length of the tag in ANNOUNCE, in bytes.
 pub const TAG_LEN: usize = 8;
+/// Length of the sample in ANNOUNCE, in bytes.
+pub const SAMPLE_LEN: usize = 16;
 /// The major version of the native wire.
 pub const MAJOR: u32 = 1;
 /// The minor version of the native wire.
@@ -36,3 +38,9 @@ pub const BSP_MAX_IDS: usize = BSP_MAX_RECORD / 32;
 pub const BSP_MAX_VERSIONS: usize = 10;
 /// BSP: how many unanswered offers a deployed peer keeps; those beyond are dropped there without a word.
 pub const BSP_MAX_OFFERS: usize = 1000;
+/// RECONCILE: how many bytes of a short id a symbol has, at least.
+pub const MIN_SHORT_ID: u8 = 5;
+/// RECONCILE: how many bytes of a short id a symbol has, at most.
+pub const MAX_SHORT_ID: u8 = 8;
+/// RECONCILE: what a symbol has beside them, in bytes: two of the check, one of the count.
+pub const SYMBOL_OVERHEAD: usize = 3;

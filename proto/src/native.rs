@@ -6,10 +6,12 @@ use prost::Message as _;
 use crate::dialect::{Capabilities, Codec};
 use crate::frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Offer,
-    OfferItem, Request, Tombstone, Unavailable, Visibility, WireMessage,
+    OfferItem, Request, Summary, Tombstone, Unavailable, Visibility, WireMessage,
 };
 use crate::ids::MessageId;
 use crate::spans::{self, Span};
+
+mod reconcile;
 
 /// The structs that the protobuf compiler made of `proto/hedgerow/v1/frame.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -59,6 +61,7 @@ impl Codec for NativeCodec {
             requests: collect(&frame.requests, request_to_wire)?,
             unavailables: collect(&frame.unavailables, unavailable_to_wire)?,
             ephemerals: collect(&frame.ephemerals, ephemeral_to_wire)?,
+            reconciles: collect(&frame.reconciles, reconcile::to_wire)?,
         };
         // A Vec grows, so that there is always room.
         wire.encode(out).map_err(|_| EncodeError("a frame of this size"))
@@ -87,6 +90,7 @@ impl Codec for NativeCodec {
                     body: e.body,
                 })
                 .collect(),
+            reconciles: reconcile::all_from_wire(wire.reconciles)?,
         })
     }
 
@@ -137,6 +141,9 @@ fn hello_from_wire(hello: v1::Hello) -> Result<Hello, DecodeError> {
 }
 
 fn announce_to_wire(announce: &Announce) -> Result<v1::Announce, EncodeError> {
+    if announce.summary.is_some_and(|summary| summary.count == 0) {
+        return Err(EncodeError("a sample of nothing"));
+    }
     Ok(v1::Announce {
         number: announce.number,
         tag: Bytes::copy_from_slice(&announce.tag),
@@ -149,6 +156,10 @@ fn announce_to_wire(announce: &Announce) -> Result<v1::Announce, EncodeError> {
         mark: announce.mark,
         mark_chain: announce.mark_chain,
         reset: announce.reset,
+        count: announce.summary.map_or(0, |summary| summary.count),
+        sample: announce
+            .summary
+            .map_or(Bytes::new(), |summary| Bytes::copy_from_slice(&summary.sample.to_be_bytes())),
     })
 }
 
@@ -168,7 +179,17 @@ fn announce_from_wire(announce: v1::Announce) -> Result<Announce, DecodeError> {
         mark: announce.mark,
         mark_chain: announce.mark_chain,
         reset: announce.reset,
+        summary: summary_of(announce.count, &announce.sample)?,
     })
+}
+
+fn summary_of(count: u64, sample: &[u8]) -> Result<Option<Summary>, DecodeError> {
+    if count == 0 && sample.is_empty() {
+        return Ok(None);
+    }
+    let sample = sample.try_into().ok().filter(|_| count > 0).map(u128::from_be_bytes);
+    let wrong = DecodeError::Rule { record: "ANNOUNCE", rule: "a sample has 16 bytes, and is of something" };
+    Ok(Some(Summary { count, sample: sample.ok_or(wrong)? }))
 }
 
 fn ack_to_wire(ack: &Ack) -> Result<v1::Ack, EncodeError> {

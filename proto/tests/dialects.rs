@@ -11,8 +11,8 @@ use hedgerow_proto::limits::{BSP_MAX_IDS, BSP_MAX_RECORD, MAX_BODY};
 use hedgerow_proto::mvds::{self, Metadata, MvdsCodec, Payload, PayloadMessage};
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, IdScheme, Message, MessageError, MessageId, Offer, OfferItem, Request, Span, Unavailable,
-    Visibility, WireMessage,
+    Hello, IdScheme, Message, MessageError, MessageId, Offer, OfferItem, Reconcile, ReconcileStep, Request,
+    Span, Unavailable, Visibility, WireMessage,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -211,8 +211,16 @@ fn unsayable() -> Vec<(&'static str, Frame)> {
     };
     let hello = Hello { major: 1, minor: 0, nonce: [1; 16], install: 1, max_frame: 1_000, max_offers: 1 };
     let (tag, visibility) = ([1; 8], Visibility::Shared);
-    let announce =
-        Announce { number: 1, tag, visibility, held: vec![], mark: 0, mark_chain: 0, reset: false };
+    let announce = Announce {
+        number: 1,
+        tag,
+        visibility,
+        held: vec![],
+        mark: 0,
+        mark_chain: 0,
+        reset: false,
+        summary: None,
+    };
     let message = |position, deps| WireMessage { position, timestamp_ms: 1_000, deps, body: "x".into() };
     let batch = |message| vec![Batch { group, messages: vec![message], chain: 0 }];
     let items = vec![OfferItem { position: Some(1), id }];
@@ -223,6 +231,10 @@ fn unsayable() -> Vec<(&'static str, Frame)> {
         ("acknowledged frames", Frame { frame_acks: vec![one], ..frame() }),
         ("HELLO", Frame { hello: Some(hello), ..frame() }),
         ("ANNOUNCE", Frame { announces: vec![announce], ..frame() }),
+        (
+            "RECONCILE",
+            Frame { reconciles: vec![Reconcile { group, salt: 0, step: ReconcileStep::Ask }], ..frame() },
+        ),
         ("held positions", Frame { acks: ack(&[one], &[]), ..frame() }),
         ("known positions", Frame { acks: ack(&[], &[one]), ..frame() }),
         ("an offered position", Frame { offers: vec![Offer { group, items, chain: 0 }], ..frame() }),

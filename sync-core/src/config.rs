@@ -71,6 +71,20 @@ pub struct Config {
     /// of both has it by then. What others ask for, and what is sent to them without an offer, does not wait. 0: none
     /// does.
     pub offer_delay_ms: u64,
+    /// Two peers that may differ by more messages of a group than this, and know too little of each other's logs, find out
+    /// what they differ by, on reliable links, before they offer anything. `u64::MAX`: never.
+    pub reconcile_from: u64,
+    /// With how many peers, over all groups, this is done at a time. Each takes 24 bytes of memory for each message of the
+    /// group; with the others, everything is offered.
+    pub max_reconciles: usize,
+    /// After this time, in ms, it is done again with the same peer in the same group; before, everything is offered. Each
+    /// costs a look at each message. A peer may begin it after half of that.
+    pub reconcile_interval_ms: u64,
+    /// It is given up when the peer is silent for so long, in ms.
+    pub reconcile_timeout_ms: u64,
+    /// It is given up when so many symbols, of 8 to 11 bytes each, were not enough; two thirds of that is by how much two
+    /// peers may differ. No more than twice the messages of a group are said.
+    pub max_symbols: u32,
     /// How many ephemeral messages wait for one link; the oldest go first.
     pub max_ephemerals: usize,
     /// What all messages with a body may count for, in bytes: their bodies, and
@@ -122,6 +136,11 @@ impl Default for Config {
             min_repeat_bytes: 1 << 20,
             repeat_period_ms: 6 * 3600 * 1000,
             offer_delay_ms: 100,
+            reconcile_from: 32,
+            max_reconciles: 4,
+            reconcile_interval_ms: 60_000,
+            reconcile_timeout_ms: 30_000,
+            max_symbols: 65_536,
             max_ephemerals: 64,
             max_store_bytes: u64::MAX,
             max_group_bytes: u64::MAX,

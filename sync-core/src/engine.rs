@@ -15,6 +15,7 @@ mod parents;
 mod quota;
 mod read;
 mod receive;
+mod reconcile;
 mod repeats;
 mod resend;
 mod retention;
@@ -38,6 +39,7 @@ pub use self::audit::Outstanding;
 use self::edges::Edges;
 #[cfg(feature = "testing")]
 pub use self::fingerprint::fingerprint_rows;
+use self::reconcile::Run;
 use self::retention::{Ledger, check_cap};
 use self::state::{Group, Link, Peer, PeerGroup};
 use self::waits::Waits;
@@ -131,6 +133,8 @@ pub struct Engine<S> {
     edges: Edges,
     /// What came unasked a moment ago and is not delivered yet, and until when it would not be offered.
     unasked: SeededMap<MessageNum, Time>,
+    /// With whom it is being found out what we differ by.
+    reconciles: BTreeMap<(PeerNum, GroupNum), Run>,
     /// Which peers are known to hold a message that is not delivered here, and since which session: what a peer
     /// held before its latest one may be gone, and positions, which it states anew, are not known of these.
     holders: SeededMap<MessageNum, Vec<(PeerNum, u64)>>,
@@ -177,6 +181,8 @@ enum Timer {
     Repeat(PeerNum, GroupNum),
     /// A peer lacks something for too long.
     Behind(PeerNum, GroupNum),
+    /// A peer was silent while it was to be found out what we differ by.
+    Reconcile(PeerNum, GroupNum),
     /// The time of a message is over.
     Expiry,
     /// What came unasked may be offered.
@@ -214,6 +220,7 @@ impl<S: Store> Engine<S> {
             edges: Edges::default(),
             unasked: SeededMap::default(),
             holders: SeededMap::default(),
+            reconciles: BTreeMap::new(),
             events: VecDeque::new(),
             validate_after: Some(MessageNum(0)),
             changed_groups: BTreeSet::new(),
@@ -311,6 +318,10 @@ impl<S: Store> Engine<S> {
                 }
                 Timer::Behind(peer, group) => {
                     self.behind_timeout(peer, group, now);
+                    Ok(())
+                }
+                Timer::Reconcile(peer, group) => {
+                    self.reconcile_timeout(peer, group);
                     Ok(())
                 }
                 Timer::Expiry => self.expire(),

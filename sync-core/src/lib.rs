@@ -5,6 +5,7 @@ mod engine;
 mod error;
 mod event;
 mod order;
+pub mod reconcile;
 pub mod record;
 mod seeded;
 mod spanset;

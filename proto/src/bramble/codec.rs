@@ -70,6 +70,9 @@ fn records_of(frame: &Frame) -> Result<Vec<Record>, EncodeError> {
     if frame.hello.is_some() || !frame.announces.is_empty() || !frame.ephemerals.is_empty() || lossy {
         return Err(EncodeError("HELLO, ANNOUNCE, an ephemeral message or a frame number"));
     }
+    if !frame.reconciles.is_empty() {
+        return Err(EncodeError("RECONCILE"));
+    }
     let mut records = Vec::new();
     for ack in &frame.acks {
         if !ack.held.is_empty() || !ack.known.is_empty() {

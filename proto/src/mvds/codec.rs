@@ -47,6 +47,9 @@ impl MvdsCodec {
     fn payload(&self, frame: &Frame) -> Result<Payload, EncodeError> {
         let mut payload = Payload::default();
         let lossy = frame.number.is_some() || frame.ping || !frame.frame_acks.is_empty();
+        if !frame.reconciles.is_empty() {
+            return Err(EncodeError("RECONCILE"));
+        }
         if frame.hello.is_some() || !frame.announces.is_empty() || !frame.unavailables.is_empty() || lossy {
             return Err(EncodeError("HELLO, ANNOUNCE, UNAVAILABLE or a frame number"));
         }

@@ -3,6 +3,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::{Lacks, Reconcile, ReconcileStep, Symbols};
 
 fn encode(frame: &Frame) -> Bytes {
     let mut out = Vec::new();
@@ -48,6 +49,23 @@ prop_compose! {
     }
 }
 
+fn steps() -> impl Strategy<Value = ReconcileStep> {
+    prop_oneof![
+        Just(ReconcileStep::Ask),
+        Just(ReconcileStep::Stop),
+        any::<u32>().prop_map(ReconcileStep::More),
+        (any::<u32>(), any::<u64>(), 5_u8..=8, any::<u32>(), 0_usize..5).prop_map(
+            |(first, count, width, rest, n)| {
+                let bytes = vec![width; n * (usize::from(width) + 3)].into();
+                ReconcileStep::Symbols(Symbols { first, count, width, rest, bytes })
+            }
+        ),
+        (1_u8..=8, 0_usize..5, any::<bool>()).prop_map(|(cut, n, more)| {
+            ReconcileStep::Lacks(Lacks { cut, ids: vec![cut; n * usize::from(cut)].into(), more })
+        }),
+    ]
+}
+
 prop_compose! {
     fn frames()(
         number in option::of(1_u64..),
@@ -60,6 +78,7 @@ prop_compose! {
         asks in vec((span_lists(), ids()), 0..3),
         offers in vec((span_lists(), any::<u8>()), 0..3),
         ephemerals in vec((any::<i64>(), bodies()), 0..3),
+        reconciles in vec((any::<u32>(), steps()), 0..3),
     ) -> Frame {
         let group = GroupRef::Number(9);
         Frame {
@@ -72,6 +91,7 @@ prop_compose! {
             }),
             announces: announces.into_iter().map(|(tag, held, mark, reset)| Announce {
                 number: 3, tag, visibility: Visibility::Visible, held, mark, mark_chain: !mark, reset,
+                summary: (mark % 3 > 0).then_some(Summary { count: mark, sample: u128::from(!mark) << 64 | 5 }),
             }).collect(),
             acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77 }).collect(),
             batches,
@@ -88,6 +108,7 @@ prop_compose! {
                 chain: 5,
             }).collect(),
             ephemerals: ephemerals.into_iter().map(|(timestamp_ms, body)| Ephemeral { group, timestamp_ms, body }).collect(),
+            reconciles: reconciles.into_iter().map(|(salt, step)| Reconcile { group, salt, step }).collect(),
         }
     }
 }
@@ -193,4 +214,24 @@ fn what_cannot_be_read_back_is_not_written() {
     let ack =
         Ack { group: GroupRef::Unnamed, held: vec![], known: vec![], ids: vec![], duplicates: 0, chain: 0 };
     assert!(refused(&Frame { acks: vec![ack], ..Frame::default() }));
+    let step = |step| {
+        let record = Reconcile { group: GroupRef::Number(1), salt: 0, step };
+        Frame { reconciles: vec![record], ..Frame::default() }
+    };
+    let symbols = |width, bytes| {
+        let bytes = Bytes::from_static(bytes);
+        step(ReconcileStep::Symbols(Symbols { first: 0, count: 0, width, rest: 0, bytes }))
+    };
+    assert!(refused(&symbols(4, &[0; 7])) && refused(&symbols(9, &[0; 12])) && refused(&symbols(5, &[0; 7])));
+    let lacks =
+        |cut, ids| step(ReconcileStep::Lacks(Lacks { cut, ids: Bytes::from_static(ids), more: false }));
+    assert!(refused(&lacks(0, &[])) && refused(&lacks(9, &[0; 9])) && refused(&lacks(2, &[0; 3])));
+}
+
+// spec: reconcile-unknown
+#[test]
+fn a_step_that_is_unknown_is_skipped() {
+    // Field 13, a record of group 1 with a field 99 of one byte in place of a step.
+    let bytes = [0x6a, 6, 0x08, 1, 0x9a, 0x06, 1, 7];
+    assert_eq!(decode(&bytes), Ok(Frame::default()));
 }

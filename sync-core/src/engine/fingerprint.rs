@@ -43,6 +43,7 @@ impl<S: Store> Engine<S> {
             waits: _,
             edges,
             unasked,
+            reconciles,
             holders,
             events,
             validate_after,
@@ -64,6 +65,8 @@ impl<S: Store> Engine<S> {
         // Writing to a string does not fail.
         let _infallible =
             write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}{unasked:?}");
+        let _infallible =
+            write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{reconciles:?}");
         for (id, link) in links {
             let Link {
                 peer,

@@ -420,6 +420,9 @@ impl<S: Store> Engine<S> {
             group.head += 1;
             group.moves += 1;
             group.chain = chain(group.chain, &row.id);
+            if let Some(sample) = &mut group.sample {
+                sample.toggle(&group.id, &row.id);
+            }
             group.delivered_from.get_or_insert(group.head);
             row.position = group.head;
             row.chain = group.chain;

@@ -300,6 +300,7 @@ impl<S: Store> Engine<S> {
                 fresh_pruned: SpanSet::new(),
                 moves: 0,
                 peers: BTreeSet::new(),
+                sample: None,
             },
         );
         Ok(())

@@ -119,6 +119,9 @@ impl<S: Store> Engine<S> {
             }
             self.take_request(id, &request)?;
         }
+        for record in frame.reconciles {
+            self.take_reconcile(id, record)?;
+        }
         for offer in frame.offers {
             self.take_offer(id, offer)?;
         }
@@ -129,7 +132,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// The peer and the group that a record speaks of, if the peer may speak of it.
-    fn group_of(&mut self, id: LinkId, group: GroupRef) -> Option<(PeerNum, GroupNum)> {
+    pub(super) fn group_of(&mut self, id: LinkId, group: GroupRef) -> Option<(PeerNum, GroupNum)> {
         let link = self.links.get(&id)?;
         let num = match group {
             GroupRef::Number(number) => link.theirs.get(&number).copied().flatten(),

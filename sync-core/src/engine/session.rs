@@ -132,6 +132,7 @@ impl<S: Store> Engine<S> {
         if let Some(at) = armed {
             self.timers.remove(&(at, Timer::Link(id)));
         }
+        self.end_reconciles_of(link.peer, id);
         let Some(peer) = self.peers.get_mut(&link.peer) else { return };
         peer.links.remove(&id);
         let last = peer.links.is_empty();
@@ -173,6 +174,7 @@ impl<S: Store> Engine<S> {
     /// Forgets what is outstanding with a peer in a group; what is owed is stated anew at the next contact.
     fn end_session(&mut self, peer: PeerNum, group: GroupNum) {
         self.drop_sources(peer, group);
+        self.end_reconcile(peer, group);
         if let Some(pair) = self.pair_mut(peer, group) {
             let lacks = pair.session.lacks;
             pair.session = super::state::Session { lacks, ..Default::default() };
@@ -217,6 +219,9 @@ impl<S: Store> Engine<S> {
                 }
             }
             return Ok(());
+        }
+        if visibility != Visibility::Shared {
+            self.give_up_reconcile(peer, group, true);
         }
         let Some((id, scheme)) = self.groups.get(&group).map(|g| (g.id, g.scheme)) else { return Ok(()) };
         let links: Vec<LinkId> =
@@ -374,7 +379,7 @@ impl<S: Store> Engine<S> {
         }
         pair.session.call_back_again();
         pair.has = if agreed {
-            let mut has: SpanSet = announce.held.into_iter().collect();
+            let mut has: SpanSet = announce.held.iter().copied().collect();
             has.truncate(announce.mark.min(head));
             has
         } else {
@@ -391,6 +396,10 @@ impl<S: Store> Engine<S> {
         pair.session.voided |= void;
         self.grown_pairs.insert((peer, group));
         self.changed_pairs.insert((peer, group));
+        if announce.visibility != Visibility::Shared || renamed.is_some() {
+            // It takes no part any more.
+            self.end_reconcile(peer, group);
+        }
         if announce.visibility == Visibility::Invisible || renamed.is_some() {
             // What was under way when the peer left the group was refused there.
             self.void_in_flight(peer, group, |sent| sent.link == id);
@@ -408,6 +417,7 @@ impl<S: Store> Engine<S> {
             }
         }
         self.note_behind(peer, group, now);
+        self.consider_reconcile(id, peer, group, &announce, agreed)?;
         if !same {
             self.add_source_to_wants(peer, group);
         }
@@ -438,7 +448,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// What was under way to a peer and is known to be there is no longer under way.
-    fn settle_in_flight(&mut self, peer: PeerNum, group: GroupNum) {
+    pub(super) fn settle_in_flight(&mut self, peer: PeerNum, group: GroupNum) {
         let Some(pair) = self.pair_mut(peer, group) else { return };
         let PeerGroup { has, session, .. } = pair;
         let there = |span: Span| session.in_flight.range(span.first..=span.last).map(|(&at, _)| at);

@@ -19,6 +19,7 @@ use super::resend::Resend;
 use super::unasked::Unasked;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
+use crate::reconcile::Sample;
 use crate::record::InFlight;
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, MESSAGE_WEIGHT, MessageNum, MessageState, PeerNum};
@@ -53,6 +54,8 @@ pub(super) struct Group {
     pub(super) moves: u64,
     /// Peers to whom the group is not invisible.
     pub(super) peers: BTreeSet<PeerNum>,
+    /// Of what was delivered, once it was needed.
+    pub(super) sample: Option<Sample>,
 }
 
 /// How many messages of a group stand where, and what they weigh.
@@ -196,6 +199,8 @@ pub(super) struct PeerGroup {
     pub(super) has_grew: bool,
     /// What it was sent and offered in this and in earlier sessions.
     pub(super) repeats: Repeats,
+    /// When a set of ours was last made to find out what we differ by.
+    pub(super) reconciled_at: Option<Time>,
     pub(super) session: Session,
 }
 
@@ -256,6 +261,14 @@ pub(super) struct Session {
     /// Learned from the answers to our offers and pushes: how many answers in a row asked for all that we offered;
     /// below 0 when the peer has even what we wrote.
     pub(super) lacks: i32,
+    /// Our positions that the peer was found to lack.
+    pub(super) surely_lacks: SpanSet,
+    /// The peer is to learn at which positions up to this one it holds what we do, once it holds all of it.
+    pub(super) tell_known: Option<u64>,
+    /// What is in `known` is said even if there is nothing to acknowledge.
+    pub(super) known_due: bool,
+    /// The peer is to be told that nothing comes of reconciliation.
+    pub(super) reconcile_stop: bool,
 }
 
 /// Something under way to a peer.

@@ -14,6 +14,7 @@ mod one_way;
 mod other_groups;
 mod overtaken;
 mod questions;
+mod reconcile;
 mod repeats;
 mod retention;
 mod room;

@@ -7,7 +7,9 @@ mod items;
 mod news;
 
 use bytes::Bytes;
-use hedgerow_proto::{Announce, Ephemeral, Frame, GroupRef, Hello, Span, Visibility, limits};
+use hedgerow_proto::{
+    Announce, Ephemeral, Frame, GroupRef, Hello, Reconcile, Span, Summary, Visibility, limits,
+};
 
 use super::lossy::{Item, Lossy};
 use super::state::Link;
@@ -21,6 +23,8 @@ use crate::time::Time;
 const FRAME_OVERHEAD: usize = 24;
 /// What any record takes at most beside its spans, ids and bodies, in bytes.
 pub(super) const RECORD_OVERHEAD: usize = 48;
+/// What the count and the sample of a group take at most, in bytes.
+const SUMMARY_SIZE: usize = 20;
 /// What one span takes at most, in bytes.
 const SPAN_SIZE: usize = 20;
 /// What one id takes at most, in bytes, with the room that its position takes.
@@ -47,6 +51,15 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Puts in a record for which room was taken.
+    pub(super) fn say(&mut self, record: Reconcile) {
+        self.frame.reconciles.push(record);
+    }
+
     /// Takes `size` bytes of the room, if they are there.
     pub(super) fn take(&mut self, size: usize) -> bool {
         let fits = size <= self.room;
@@ -100,6 +113,7 @@ impl<S: Store> Engine<S> {
         if link.caps.sessions {
             self.say_again(id);
             self.put_hello(id, &mut draft);
+            self.sample_announced(id)?;
             self.put_announces(id, &mut draft);
         }
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
@@ -176,6 +190,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn put_announces(&mut self, id: LinkId, draft: &mut Draft) {
+        let least = self.config.reconcile_from;
         let Some(link) = self.links.get_mut(&id) else { return };
         if link.hello_due {
             return;
@@ -194,6 +209,7 @@ impl<S: Store> Engine<S> {
                 mark: 0,
                 mark_chain: 0,
                 reset: false,
+                summary: None,
             });
         }
         while let Some(&group_num) = link.announce_due.first().or_else(|| link.announce_again.first()) {
@@ -205,10 +221,20 @@ impl<S: Store> Engine<S> {
                 continue;
             };
             let held: Vec<Span> = pair.got.spans().collect();
+            // Who knows the peer's log needs no other way to find out what they differ by.
+            let unknown = pair.mark == 0 || link.ours.get(&group_num).is_some_and(|name| name.reset);
+            let shared = pair.visibility == Visibility::Shared && link.lossy.is_none();
+            // The symbols that come next say more.
+            let unknown = unknown && !self.reconciles.contains_key(&(link.peer, group_num));
+            let summary = group.sample.filter(|_| unknown && shared && group.head > least).map(|sample| {
+                let mask = Announce::mask_of(&link.nonce, group.id);
+                Summary { count: group.head, sample: sample.0 ^ mask }
+            });
+            let size = RECORD_OVERHEAD + if summary.is_some() { SUMMARY_SIZE } else { 0 };
             // Too many spans for one frame: the lowest matter most, and the rest is offered and acknowledged.
-            let most = (draft.room.saturating_sub(RECORD_OVERHEAD) / SPAN_SIZE).min(held.len());
+            let most = (draft.room.saturating_sub(size) / SPAN_SIZE).min(held.len());
             let whole = most == held.len() || draft.room >= link.max_frame / 2;
-            if !whole || !draft.take(RECORD_OVERHEAD + most * SPAN_SIZE) {
+            if !whole || !draft.take(size + most * SPAN_SIZE) {
                 return;
             }
             link.announce_due.remove(&group_num);
@@ -236,6 +262,7 @@ impl<S: Store> Engine<S> {
                 mark: pair.mark,
                 mark_chain: pair.mark_chain,
                 reset,
+                summary,
             });
             draft.items.push(Item::Announce { group: group_num, number: name.number, reset, since });
             link.mark(group_num);
@@ -288,6 +315,9 @@ impl<S: Store> Engine<S> {
                 self.put_acks(id, peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
+                self.put_reconcile(id, peer, group, name, draft);
+            }
+            for &(group, name) in &turn {
                 let before = draft.room;
                 self.put_answers(id, peer, group, name, draft)?;
                 served.insert(group, before - draft.room);
@@ -327,7 +357,10 @@ impl<S: Store> Engine<S> {
             return false;
         };
         let session = &pair.session;
-        let owes = !session.acks.is_empty()
+        let owes = session.known_due
+            || session.reconcile_stop
+            || self.has_reconcile(id, peer, group_num)
+            || !session.acks.is_empty()
             || !session.ack_ids.is_empty()
             || !session.asked.is_empty()
             || !session.asked_ids.is_empty()

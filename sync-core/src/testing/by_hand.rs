@@ -28,6 +28,7 @@ pub fn announce(group: GroupId, number: u32) -> Announce {
         mark: 0,
         mark_chain: 0,
         reset: false,
+        summary: None,
     }
 }
 

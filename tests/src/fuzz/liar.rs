@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hedgerow_proto::limits::MAX_BODY;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, MessageId, NativeCodec,
-    Offer, OfferItem, PeerId, Request, Span, Unavailable, Visibility, WireMessage,
+    Offer, OfferItem, PeerId, Request, Span, Summary, Unavailable, Visibility, WireMessage,
 };
 use hedgerow_sync_core::{EngineError, LinkId, LinkProfile};
 
@@ -62,6 +62,7 @@ impl Liar {
                     mark: 0,
                     mark_chain: 0,
                     reset: false,
+                    summary: None,
                 })
                 .collect();
         }
@@ -158,6 +159,7 @@ impl Liar {
                 mark: tape.number(),
                 mark_chain: chain,
                 reset: tape.bit(),
+                summary: (chain > 0).then_some(Summary { count: chain, sample: chain.into() }),
             }),
         }
     }

@@ -47,7 +47,7 @@ pub(super) fn hello(table: &mut Table) -> FrameId {
 fn announce(setup: &Setup, number: u32) -> Announce {
     let tag = Announce::tag_of(&NONCE, setup.group);
     let visibility = Visibility::Shared;
-    Announce { number, tag, visibility, held: vec![], mark: 0, mark_chain: 0, reset: false }
+    Announce { number, tag, visibility, held: vec![], mark: 0, mark_chain: 0, reset: false, summary: None }
 }
 
 fn number(setup: &Setup, said: u8) -> Option<u64> {

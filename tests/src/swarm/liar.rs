@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Message, MessageId,
-    NativeCodec, Offer, OfferItem, Request, Span, Tombstone, Unavailable, Visibility, WireMessage, limits,
+    NativeCodec, Offer, OfferItem, Request, Span, Summary, Tombstone, Unavailable, Visibility, WireMessage,
+    limits,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
@@ -68,6 +69,10 @@ impl Liar {
             mark: if lies { self.rng.random_range(0..200) } else { 0 },
             mark_chain: if lies { self.rng.random() } else { 0 },
             reset: self.rng.random_bool(0.2),
+            summary: self
+                .rng
+                .random_bool(0.3)
+                .then(|| Summary { count: self.rng.random_range(1..500), sample: self.rng.random() }),
         }
     }
 

@@ -146,6 +146,7 @@ impl Faker {
                 mark: 0,
                 mark_chain: 0,
                 reset: false,
+                summary: None,
             });
         }
         frame.batches.push(Batch {

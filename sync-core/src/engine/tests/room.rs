@@ -152,6 +152,7 @@ fn announcements_are_bounded_under_one_number_too() {
         mark: 0,
         mark_chain: 0,
         reset: false,
+        summary: None,
     };
     let frame = Frame { announces: (0..200).map(announce).collect(), ..Frame::default() };
     let Err(ReceiveError::Violation(violation)) = liar.say(&mut net, &frame) else { panic!("taken") };

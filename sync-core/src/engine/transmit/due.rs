@@ -102,7 +102,7 @@ impl<S: Store> Engine<S> {
             PushPolicy::Adaptive => {
                 let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&row.group));
                 let Some(session) = pair.map(|pair| &pair.session) else { return false };
-                if session.lacks_everything() {
+                if session.lacks_everything() || session.surely_lacks.contains(row.position) {
                     return true;
                 }
                 // Whoever has it may have given it to the peer.
