@@ -18,7 +18,7 @@ mod v1 {
 
 const VERSION: u32 = 1;
 
-/// Codec of bundles (`docs/protocol.md`, section 11). It keeps no state between frames.
+/// Codec of bundles (`docs/protocol.md`, section 12). It keeps no state between frames.
 #[derive(Debug, Clone, Default)]
 pub struct BundleCodec(());
 

@@ -280,6 +280,13 @@ pub enum ReconcileStep {
     Lacks(Lacks),
     /// The sender takes no part, or no longer.
     Stop,
+    /// It is over, and the receiver holds what stands at these positions of the sender.
+    Known {
+        /// Positions of the sender.
+        positions: Vec<Span>,
+        /// The sender's chain value at the last of them.
+        chain: u64,
+    },
 }
 
 /// Symbols of a set.

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, Message, MessageId, NativeCodec, Offer, OfferItem, Request, Span, Tombstone, Unavailable,
-    Visibility, WireMessage,
+    Hello, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span,
+    Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
 };
 use serde_json::Value;
 
 /// Every field that the description of a frame may have.
-const FRAME_FIELDS: [&str; 12] = [
+const FRAME_FIELDS: [&str; 13] = [
     "number",
     "frame_acks",
     "ack_delay_ms",
@@ -30,6 +30,7 @@ const FRAME_FIELDS: [&str; 12] = [
     "requests",
     "unavailables",
     "ephemerals",
+    "reconciles",
 ];
 
 fn folder() -> PathBuf {
@@ -84,6 +85,17 @@ fn group_tags() {
     for v in section("group_tags") {
         let tag = Announce::tag_of(&array(&v["nonce"]), GroupId::from_bytes(array(&v["group"])));
         assert_eq!(tag, array(&v["tag"]), "{}", v["name"]);
+    }
+}
+
+// spec: announce-sample-mask
+#[test]
+fn masks_of_samples() {
+    for v in section("samples") {
+        let mask = Announce::mask_of(&array(&v["nonce"]), GroupId::from_bytes(array(&v["group"])));
+        let (sample, said) =
+            (u128::from_be_bytes(array(&v["sample"])), u128::from_be_bytes(array(&v["said"])));
+        assert_eq!(sample ^ mask, said, "{}", v["name"]);
     }
 }
 
@@ -175,6 +187,7 @@ fn frame(v: &Value) -> Frame {
                 height: large(&t["height"]),
             }),
         }),
+        reconciles: records(v, "reconciles", reconcile),
         ephemerals: records(v, "ephemerals", |e| Ephemeral {
             group: group(e),
             timestamp_ms: time(&e["timestamp_ms"]),
@@ -208,7 +221,39 @@ fn announce(v: &Value) -> Announce {
         mark: large(&v["mark"]),
         mark_chain: large(&v["mark_chain"]),
         reset: v["reset"].as_bool().unwrap(),
+        summary: v.get("summary").map(|summary| Summary {
+            count: large(&summary["count"]),
+            sample: u128::from_be_bytes(array(&summary["sample"])),
+        }),
     }
+}
+
+fn reconcile(v: &Value) -> Reconcile {
+    let step = if v.get("ask").is_some() {
+        ReconcileStep::Ask
+    } else if let Some(symbols) = v.get("symbols") {
+        ReconcileStep::Symbols(Symbols {
+            first: small(&symbols["first"]),
+            count: large(&symbols["count"]),
+            width: symbols["width"].as_u64().unwrap().try_into().unwrap(),
+            rest: small(&symbols["rest"]),
+            bytes: blob(&symbols["symbols"]).into(),
+        })
+    } else if let Some(more) = v.get("more") {
+        ReconcileStep::More(small(more))
+    } else if let Some(lacks) = v.get("lacks") {
+        ReconcileStep::Lacks(Lacks {
+            cut: lacks["cut"].as_u64().unwrap().try_into().unwrap(),
+            ids: blob(&lacks["ids"]).into(),
+            more: lacks["more"].as_bool().unwrap(),
+        })
+    } else if let Some(known) = v.get("known") {
+        ReconcileStep::Known { positions: spans(&known["positions"]), chain: large(&known["chain"]) }
+    } else {
+        assert!(v["stop"].as_bool().unwrap());
+        ReconcileStep::Stop
+    };
+    Reconcile { group: group(v), salt: small(&v["salt"]), step }
 }
 
 fn ack(v: &Value) -> Ack {

@@ -316,6 +316,8 @@ pub struct Traffic {
     pub held_back: u64,
     /// Messages that came again with other dependencies, where their ids do not cover these. The first ones stay.
     pub changed_deps: u64,
+    /// How often it was found out what a peer and we differ by in a group. Of all links together only.
+    pub reconciled: u64,
 }
 
 impl std::ops::AddAssign for Traffic {
@@ -335,5 +337,6 @@ impl std::ops::AddAssign for Traffic {
         self.repeats_out += other.repeats_out;
         self.held_back += other.held_back;
         self.changed_deps += other.changed_deps;
+        self.reconciled += other.reconciled;
     }
 }

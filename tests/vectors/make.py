@@ -15,6 +15,7 @@ import sys
 sys.dont_write_bytecode = True
 
 import blake3
+from symbols import sample, sample_mask, symbols_of
 from wire import (M64, blob, encode_frame, fixed, group_id, group_tag, ids, key, message_id, packed, record, sint,
                   uint)
 
@@ -37,9 +38,11 @@ def hello(major=1, minor=0, nonce=bytes(range(16)), install=1, max_frame=65536, 
             "max_frame": max_frame, "max_offers": max_offers}
 
 
-def announce(number=1, tag="a0a1a2a3a4a5a6a7", visibility="shared", held=(), mark=0, mark_chain=0, reset=False):
-    return {"number": number, "tag": tag, "visibility": visibility, "held": spans(*held), "mark": str(mark),
+def announce(number=1, tag="a0a1a2a3a4a5a6a7", visibility="shared", held=(), mark=0, mark_chain=0, reset=False,
+             count=0, sample=""):
+    said = {"number": number, "tag": tag, "visibility": visibility, "held": spans(*held), "mark": str(mark),
             "mark_chain": str(mark_chain), "reset": reset}
+    return {**said, "summary": {"count": str(count), "sample": sample}} if count else said
 
 
 def ack(group=1, held=(), known=(), ids=(), duplicates=0, chain=0):
@@ -69,6 +72,10 @@ def ask(group=1, positions=(), ids=()):
 def unavailable(group=1, positions=(), ids=(), tombstones=()):
     claims = [{"id": i, "eff_ms": str(eff_ms), "height": str(height)} for i, eff_ms, height in tombstones]
     return {"group": group, "positions": spans(*positions), "ids": list(ids), "tombstones": claims}
+
+
+def reconcile(group=1, salt=0, **step):
+    return {"group": group, "salt": salt, **step}
 
 
 def ephemeral(group=1, time=NOW, body=b"..."):
@@ -134,6 +141,32 @@ def group_tags():
         yield {"name": name, "nonce": nonce, "group": group, "tag": group_tag(ids([nonce]), ids([group])).hex()}
 
 
+def samples():
+    group = group_id("org.example.chat", 0, b"friends").hex()
+    for count in (0, 1, 100):
+        made = [bytes([n, n + 1]) + bytes(30) for n in range(count)]
+        of_set = sample(ids([group]), made)
+        mask = sample_mask(bytes(range(16)), ids([group]))
+        yield {"name": "%d messages" % count, "nonce": bytes(range(16)).hex(), "group": group,
+               "ids": [m.hex() for m in made], "sample": "%032x" % of_set, "said": "%032x" % (of_set ^ mask)}
+
+
+def reconciliations():
+    group = group_id("org.example.chat", 0, b"friends").hex()
+    for name, salt, width, count, symbols in (
+        ("one message", 0, 8, 1, 12),
+        ("no message", 0, 5, 0, 2),
+        ("three messages, short ids of 5 bytes", 0, 5, 3, 20),
+        ("300 messages: counts wrap around at 256", 0, 6, 300, 40),
+        ("300 messages under another salt", 2, 7, 300, 10),
+    ):
+        made = [bytes([n % 251, n // 251]) + bytes(30) for n in range(count)]
+        sayer, solver = bytes(range(16)), bytes(range(16, 32))
+        yield {"name": name, "sayer": sayer.hex(), "solver": solver.hex(), "group": group, "salt": salt, "width": width,
+               "ids": [m.hex() for m in made], "count": symbols,
+               "symbols": symbols_of(sayer, solver, ids([group]), salt, width, made, symbols).hex()}
+
+
 EVERYTHING = {
     "number": str(300), "frame_acks": spans((1, 2), (4, 9)), "ack_delay_ms": 300, "ping": True, "hello": hello(install=M64 - 1),
     "announces": [announce(held=[(1, 10)], mark=10, mark_chain=1 << 60), announce(2, visibility="visible")],
@@ -144,6 +177,7 @@ EVERYTHING = {
     "requests": [ask(positions=[(4, 4)]), ask(2, ids=[name32(1)])],
     "unavailables": [unavailable(positions=[(7, 8)], ids=[name32(2)], tombstones=[(name32(2), NOW, 3)]), unavailable(2)],
     "ephemerals": [ephemeral(), ephemeral(2, body=b"typing")],
+    "reconciles": [reconcile(ask=True), reconcile(2, more=9)],
 }
 
 
@@ -159,6 +193,21 @@ def frames():
         ("announce: no longer shared, visibility 0 is left out", {"announces": [announce(3, visibility="invisible")]}),
         ("announce: reset, group number 0", {"announces": [announce(0, reset=True)]}),
         ("announce: the largest group number", {"announces": [announce(U32_MAX, mark=M64)]}),
+        ("announce: a count and a sample", {"announces": [announce(7, count=300, sample="00" * 15 + "80")]}),
+        ("reconcile: begin", {"reconciles": [reconcile(ask=True)]}),
+        ("reconcile: the first symbols, of two messages",
+         {"reconciles": [reconcile(symbols={"first": 0, "count": "2", "width": 5, "rest": 0, "symbols": "0a0b0c0d0e010202" * 3})]}),
+        ("reconcile: later symbols, with the largest numbers",
+         {"reconciles": [reconcile(U32_MAX, U32_MAX, symbols={"first": U32_MAX, "count": str(M64), "width": 8, "rest": U32_MAX,
+                                                              "symbols": "ff" * 11})]}),
+        ("reconcile: no symbols", {"reconciles": [reconcile(symbols={"first": 4, "count": "0", "width": 6, "rest": 0, "symbols": ""})]}),
+        ("reconcile: more of it", {"reconciles": [reconcile(more=300)]}),
+        ("reconcile: 0 more is said", {"reconciles": [reconcile(more=0)]}),
+        ("reconcile: under another key", {"reconciles": [reconcile(salt=1, more=20)]}),
+        ("reconcile: what is lacked", {"reconciles": [reconcile(lacks={"cut": 3, "ids": "010203fffefd", "more": True})]}),
+        ("reconcile: nothing is lacked", {"reconciles": [reconcile(lacks={"cut": 1, "ids": "", "more": False})]}),
+        ("reconcile: what is known", {"reconciles": [reconcile(known={"positions": spans((1, 9), (11, 11)), "chain": str(M64)})]}),
+        ("reconcile: no further", {"reconciles": [reconcile(stop=True)]}),
         ("ack by positions: the first span is (0, 0) and is written", {"acks": [ack(held=[(1, 1)])]}),
         ("ack: held and known, duplicates", {"acks": [ack(held=[(1, 1000)], known=[(3, 3), (5, 8)], duplicates=4, chain=0x1122334455667788)]}),
         ("ack by ids, in the order given", {"acks": [ack(ids=[name32(5), name32(4)])]}),
@@ -215,6 +264,7 @@ def lenient_frames():
         ("a list not packed", {"frame_acks": spans((3, 4))}, uint(2, 2) + uint(2, 1)),
         ("a list in two pieces", {"frame_acks": spans((3, 4))}, packed(2, [2]) + packed(2, [1])),
         ("a number longer than it need be", {"number": "1"}, key(1, 0) + b"\x81\x80\x00"),
+        ("a step of reconciliation that is unknown is skipped", {}, record(13, uint(1, 1) + record(99, b"new"))),
         ("a foreign major version may have any nonce", {"hello": foreign}, record(3, uint(1, 2) + blob(3, b"odd"))),
     ):
         yield {"name": name, "frame": frame, "hex": data.hex()}
@@ -238,6 +288,21 @@ def bad_frames():
     for value in (3, U32_MAX):
         rows.append(("ANNOUNCE", "visibility is 0, 1 or 2", "visibility %d" % value,
                      record(4, blob(2, tag8) + uint(3, value))))
+    sample16 = "a sample has 16 bytes, and is of something"
+    for name, data in (("a sample of 15 bytes", uint(8, 1) + blob(9, b"s" * 15)), ("a count without a sample", uint(8, 1)),
+                       ("a sample of nothing", blob(9, b"s" * 16))):
+        rows.append(("ANNOUNCE", sample16, name, record(4, blob(2, tag8) + data)))
+    symbols = "symbols are whole, with 5 to 8 bytes of a short id"
+    for name, data in (("symbols without a width", blob(5, b"s" * 8)), ("symbols of width 4", uint(3, 4) + blob(5, b"s" * 7)),
+                       ("symbols of width 9", uint(3, 9) + blob(5, b"s" * 12)),
+                       ("symbols of width 261", uint(3, 261) + blob(5, b"s" * 8)),
+                       ("a symbol and a half", uint(3, 5) + blob(5, b"s" * 12))):
+        rows.append(("RECONCILE", symbols, name, record(13, record(4, data))))
+    rows.append(("RECONCILE", pairs, "an odd span list", record(13, record(8, packed(1, odd)))))
+    names = "short ids are whole, with 1 to 8 bytes each"
+    for name, data in (("short ids of no bytes", b""), ("short ids of 9 bytes", blob(1, b"s" * 9) + uint(2, 9)),
+                       ("a short id and a half", blob(1, b"s" * 3) + uint(2, 2))):
+        rows.append(("RECONCILE", names, name, record(13, record(6, data))))
     rows.append(("ANNOUNCE", pairs, "an odd span list", record(4, blob(2, tag8) + packed(4, odd))))
     for record_name, field, lists in (("ACK", 5, (2, 3)), ("OFFER", 7, (2,)), ("REQUEST", 8, (2,)),
                                       ("UNAVAILABLE", 9, (2,))):
@@ -297,7 +362,7 @@ ABOUT = [
 
 def document():
     sections = [("about", ABOUT)]
-    for make in (group_ids, message_ids, group_tags, frames, lenient_frames, bad_frames):
+    for make in (group_ids, message_ids, group_tags, samples, reconciliations, frames, lenient_frames, bad_frames):
         sections.append((make.__name__, list(make())))
     # One vector a line, so that a difference reads well.
     texts = ('"%s": [\n%s\n]' % (name, ",\n".join(map(json.dumps, rows))) for name, rows in sections)

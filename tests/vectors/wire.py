@@ -89,7 +89,11 @@ def encode_announce(a):
     visibility = ("invisible", "visible", "shared").index(a["visibility"])
     return (uint(1, a["number"]) + blob(2, ids([a["tag"]])) + uint(3, visibility)
             + packed(4, span_list(a["held"])) + uint(5, a["mark"]) + fixed(6, a["mark_chain"])
-            + uint(7, a["reset"]))
+            + uint(7, a["reset"]) + encode_summary(a.get("summary")))
+
+
+def encode_summary(s):
+    return uint(8, s["count"]) + blob(9, ids([s["sample"]])) if s else b""
 
 
 def encode_ack(a):
@@ -139,6 +143,25 @@ def encode_ephemeral(e):
     return uint(1, e["group"]) + uint(2, e["timestamp_ms"]) + blob(3, ids([e["body"]]))
 
 
+def encode_reconcile(r):
+    out = uint(1, r["group"]) + uint(2, r["salt"])
+    if "ask" in r:
+        out += key(3, 0) + b"\1"
+    if "symbols" in r:
+        s = r["symbols"]
+        out += record(4, uint(1, s["first"]) + uint(2, s["count"]) + uint(3, s["width"]) + uint(4, s["rest"])
+                      + blob(5, ids([s["symbols"]])))
+    if "more" in r:
+        out += key(5, 0) + varint(r["more"])
+    if "lacks" in r:
+        out += record(6, blob(1, ids([r["lacks"]["ids"]])) + uint(2, r["lacks"]["cut"]) + uint(3, r["lacks"]["more"]))
+    if "stop" in r:
+        out += key(7, 0) + b"\1"
+    if "known" in r:
+        out += record(8, packed(1, span_list(r["known"]["positions"])) + fixed(2, r["known"]["chain"]))
+    return out
+
+
 RECORDS = ((4, "announces", encode_announce), (5, "acks", encode_ack), (6, "batches", encode_batch),
            (7, "offers", encode_offer), (8, "requests", encode_ask), (9, "unavailables", encode_unavailable),
            (10, "ephemerals", encode_ephemeral))
@@ -150,4 +173,5 @@ def encode_frame(f):
         out += record(3, encode_hello(f["hello"]))
     for field, name, encode in RECORDS:
         out += b"".join(record(field, encode(r)) for r in f.get(name, ()))
-    return out + uint(11, f.get("ping", False)) + uint(12, f.get("ack_delay_ms", 0))
+    out += uint(11, f.get("ping", False)) + uint(12, f.get("ack_delay_ms", 0))
+    return out + b"".join(record(13, encode_reconcile(r)) for r in f.get("reconciles", ()))

@@ -1,6 +1,6 @@
 //! RECONCILE records as protobuf.
 
-use super::{number_of, v1};
+use super::{number_of, spans_of, spans_to_wire, v1};
 use crate::frame::{DecodeError, EncodeError, GroupRef, Lacks, Reconcile, ReconcileStep, Symbols};
 use crate::limits::{MAX_SHORT_ID, MIN_SHORT_ID, SYMBOL_OVERHEAD};
 
@@ -28,6 +28,9 @@ pub(super) fn to_wire(record: &Reconcile) -> Result<v1::Reconcile, EncodeError> 
             Step::Lacks(v1::Lacks { ids: lacks.ids.clone(), cut: lacks.cut.into(), more: lacks.more })
         }
         ReconcileStep::Stop => Step::Stop(true),
+        ReconcileStep::Known { positions, chain } => {
+            Step::Known(v1::Known { positions: spans_to_wire(positions)?, chain: *chain })
+        }
     };
     Ok(v1::Reconcile { group: number_of(record.group)?, salt: record.salt, step: Some(step) })
 }
@@ -70,6 +73,10 @@ fn step_from_wire(step: v1::reconcile::Step) -> Result<ReconcileStep, DecodeErro
             ReconcileStep::Lacks(Lacks { cut, ids: lacks.ids, more: lacks.more })
         }
         Step::Stop(_) => ReconcileStep::Stop,
+        Step::Known(known) => ReconcileStep::Known {
+            positions: spans_of("RECONCILE", &known.positions)?,
+            chain: known.chain,
+        },
     })
 }
 

@@ -54,6 +54,7 @@ fn steps() -> impl Strategy<Value = ReconcileStep> {
         Just(ReconcileStep::Ask),
         Just(ReconcileStep::Stop),
         any::<u32>().prop_map(ReconcileStep::More),
+        (span_lists(), any::<u64>()).prop_map(|(positions, chain)| ReconcileStep::Known { positions, chain }),
         (any::<u32>(), any::<u64>(), 5_u8..=8, any::<u32>(), 0_usize..5).prop_map(
             |(first, count, width, rest, n)| {
                 let bytes = vec![width; n * (usize::from(width) + 3)].into();

@@ -85,6 +85,7 @@ impl<S: Store> Engine<S> {
                 max_offers,
                 ours,
                 next_number,
+                reconciles,
                 announce_due,
                 announce_again,
                 names_in_vain,
@@ -108,7 +109,7 @@ impl<S: Store> Engine<S> {
             } = link;
             let session = (id, peer, codec, nonce, hello_due, hello_arrived, hello, max_frame, max_offers);
             let names = (ours, next_number, announce_due, announce_again, farewells);
-            let names = (names, names_in_vain, theirs, stances, tags, announced);
+            let names = (names, reconciles, names_in_vain, theirs, stances, tags, announced);
             let due =
                 (ready, large_told, refs, acked, ephemerals, in_flight_bytes, open_offers, lossy, queued);
             let unnamed = (opening_due, carried, unavailable_ids, resend);

@@ -175,7 +175,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Keeps the chain value of the highest position of a peer's log that we know one for.
-    fn note_mark(&mut self, peer: PeerNum, group: GroupNum, position: u64, chain: u64) {
+    pub(super) fn note_mark(&mut self, peer: PeerNum, group: GroupNum, position: u64, chain: u64) {
         if let Some(pair) = self.pair_mut(peer, group)
             && position > pair.mark
         {

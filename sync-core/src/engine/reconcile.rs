@@ -24,8 +24,12 @@ use crate::time::Time;
 
 /// Under so many keys it is tried, one after the other.
 const MAX_SALTS: u32 = 3;
+/// The first salt of each is a multiple of this: what is under way of one before has another.
+const SALTS_EACH: u32 = 4;
 /// So many differences are expected where nothing is known.
 const EXPECTED: u64 = 16;
+/// Up to so many differences, a sample tells them well.
+const COUNTED: u64 = 20;
 /// Most symbols that are said before it is known of symbols how many are needed.
 const MOST_AT_FIRST: u64 = 256;
 
@@ -129,7 +133,7 @@ impl<S: Store> Engine<S> {
         let theirs = link.hello.as_ref().map(|hello| hello.nonce);
         // Nothing is said to us before our HELLO, so that the peer has not begun.
         if link.hello_due || theirs.is_some_and(|theirs| link.nonce < theirs) {
-            self.begin_saying(id, peer, group, 0, first_for(expected))?;
+            self.begin_anew(id, peer, group, first_for(expected))?;
         } else {
             self.set_run(id, peer, group, 0, head, Role::Asking { said: false });
         }
@@ -179,6 +183,20 @@ impl<S: Store> Engine<S> {
         let (sayer, solver) = if saying { (&link.nonce, theirs) } else { (theirs, &link.nonce) };
         let group = self.groups.get(&group)?.id;
         Some(Key::new(hedgerow_proto::Reconcile::secret_of(sayer, solver, group, salt)))
+    }
+
+    /// Begins with a salt of its own.
+    fn begin_anew(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        first: u64,
+    ) -> Result<(), EngineError> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        let salt = link.reconciles.wrapping_mul(SALTS_EACH);
+        link.reconciles = link.reconciles.wrapping_add(1);
+        self.begin_saying(id, peer, group, salt, first)
     }
 
     /// Makes our set and its first symbols, so many of them.
@@ -282,8 +300,8 @@ impl<S: Store> Engine<S> {
     /// one that it holds.
     fn settle_reconciled(
         &mut self,
-        peer: PeerNum,
-        group: GroupNum,
+        (peer, group): (PeerNum, GroupNum),
+        (id, salt): (LinkId, u32),
         snapshot: u64,
         lacking: &[u64],
         others: &[crate::store::MessageNum],
@@ -310,6 +328,7 @@ impl<S: Store> Engine<S> {
             pair.session.again.insert(at);
             pair.session.surely_lacks.insert(at);
         }
+        pair.session.reconciled = Some((id, salt));
         pair.session.tell_known = Some(snapshot);
         pair.settled_to = 0;
         pair.has_grew = true;
@@ -325,6 +344,7 @@ impl<S: Store> Engine<S> {
         self.settle_in_flight(peer, group);
         self.note_behind(peer, group, now);
         self.wake(peer, group);
+        self.traffic.reconciled += 1;
         tracing::debug!(?peer, ?group, lacks = lacking.len(), "reconciled");
     }
 }
@@ -341,9 +361,11 @@ fn lacking(group: &Group, pair: &PeerGroup) -> u64 {
     group.head.saturating_sub(there)
 }
 
-/// How many symbols to say at first. The guess is off by a third as often as not: a little more saves a round trip.
+/// How many symbols to say at first. A sample counts few differences one by one; of many it takes some only, and is off by
+/// a third as often as not: then a few symbols too many save a round trip.
 fn first_for(expected: u64) -> u64 {
-    symbols_for(expected.saturating_add(expected / 4)).min(MOST_AT_FIRST)
+    let slack = if expected <= COUNTED { 0 } else { expected / 2 };
+    symbols_for(expected.saturating_add(slack)).min(MOST_AT_FIRST)
 }
 
 /// How many bytes a short id has, so that two messages that differ have the same one with a chance below 2^-30.

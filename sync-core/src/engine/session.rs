@@ -87,6 +87,7 @@ impl<S: Store> Engine<S> {
                 max_offers: if caps.sessions { 0 } else { caps.max_offers },
                 ours: BTreeMap::new(),
                 next_number: 1,
+                reconciles: 0,
                 announce_due,
                 announce_again: BTreeSet::new(),
                 names_in_vain: false,

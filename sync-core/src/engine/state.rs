@@ -263,10 +263,10 @@ pub(super) struct Session {
     pub(super) lacks: i32,
     /// Our positions that the peer was found to lack.
     pub(super) surely_lacks: SpanSet,
-    /// The peer is to learn at which positions up to this one it holds what we do, once it holds all of it.
+    /// Over which link, and under which salt, it was last found out what we differ by.
+    pub(super) reconciled: Option<(LinkId, u32)>,
+    /// Since then the peer is to learn at which positions it holds what we do, once it does up to this one.
     pub(super) tell_known: Option<u64>,
-    /// What is in `known` is said even if there is nothing to acknowledge.
-    pub(super) known_due: bool,
     /// The peer is to be told that nothing comes of reconciliation.
     pub(super) reconcile_stop: bool,
 }
@@ -309,6 +309,8 @@ pub(super) struct Link {
     /// What we call the groups.
     pub(super) ours: BTreeMap<GroupNum, OurName>,
     pub(super) next_number: u32,
+    /// How often we said symbols, in any group.
+    pub(super) reconciles: u32,
     pub(super) announce_due: BTreeSet<GroupNum>,
     /// What the next frame says of groups though it was said before: on a lossy link, until it is known to be heard.
     pub(super) announce_again: BTreeSet<GroupNum>,

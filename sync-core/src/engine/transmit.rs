@@ -24,9 +24,11 @@ const FRAME_OVERHEAD: usize = 24;
 /// What any record takes at most beside its spans, ids and bodies, in bytes.
 pub(super) const RECORD_OVERHEAD: usize = 48;
 /// What the count and the sample of a group take at most, in bytes.
-const SUMMARY_SIZE: usize = 20;
+const SUMMARY_SIZE: usize = 32;
+/// Room for the first symbols of some groups, in bytes.
+const SYMBOLS_ROOM: usize = 16_384;
 /// What one span takes at most, in bytes.
-const SPAN_SIZE: usize = 20;
+pub(super) const SPAN_SIZE: usize = 20;
 /// What one id takes at most, in bytes, with the room that its position takes.
 pub(super) const ID_SIZE: usize = 32 + SPAN_SIZE;
 /// What one tombstone takes at most, in bytes.
@@ -224,8 +226,9 @@ impl<S: Store> Engine<S> {
             // Who knows the peer's log needs no other way to find out what they differ by.
             let unknown = pair.mark == 0 || link.ours.get(&group_num).is_some_and(|name| name.reset);
             let shared = pair.visibility == Visibility::Shared && link.lossy.is_none();
-            // The symbols that come next say more.
-            let unknown = unknown && !self.reconciles.contains_key(&(link.peer, group_num));
+            // Symbols in the same frame say more.
+            let unknown = unknown
+                && !(self.reconciles.contains_key(&(link.peer, group_num)) && draft.room >= SYMBOLS_ROOM);
             let summary = group.sample.filter(|_| unknown && shared && group.head > least).map(|sample| {
                 let mask = Announce::mask_of(&link.nonce, group.id);
                 Summary { count: group.head, sample: sample.0 ^ mask }
@@ -312,10 +315,10 @@ impl<S: Store> Engine<S> {
         let mut more = Vec::new();
         if can_send {
             for &(group, name) in &turn {
-                self.put_acks(id, peer, group, name, draft)?;
+                self.put_reconcile(id, peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
-                self.put_reconcile(id, peer, group, name, draft);
+                self.put_acks(id, peer, group, name, draft)?;
             }
             for &(group, name) in &turn {
                 let before = draft.room;
@@ -357,8 +360,7 @@ impl<S: Store> Engine<S> {
             return false;
         };
         let session = &pair.session;
-        let owes = session.known_due
-            || session.reconcile_stop
+        let owes = session.reconcile_stop
             || self.has_reconcile(id, peer, group_num)
             || !session.acks.is_empty()
             || !session.ack_ids.is_empty()

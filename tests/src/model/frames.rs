@@ -118,6 +118,7 @@ impl Frames {
             let gone = if gone.is_empty() { String::new() } else { format!(" pruned {}", gone.join(" ")) };
             parts.push(format!("UNAVAILABLE {} {}{gone}", spans(&unavailable.positions), ids.join(" ")));
         }
+        parts.extend(frame.reconciles.iter().map(|record| format!("RECONCILE {:?}", record.step)));
         if parts.is_empty() { "nothing".into() } else { parts.join(", ") }
     }
 }

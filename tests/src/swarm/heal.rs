@@ -44,6 +44,8 @@ impl World {
         }
         self.converge(&core, false)?;
         self.watch(&core)?;
+        let reconciled = core.iter().map(|n| self.reads(*n).traffic().reconciled).sum();
+        self.count_many("differences found out by symbols, since the last crash", reconciled);
         Ok(took)
     }
 

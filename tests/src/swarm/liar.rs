@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Message, MessageId,
-    NativeCodec, Offer, OfferItem, Request, Span, Summary, Tombstone, Unavailable, Visibility, WireMessage,
+    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Lacks, Message, MessageId,
+    NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
     limits,
 };
-use rand::RngExt as _;
+use rand::{Rng as _, RngExt as _};
 use rand_chacha::ChaCha12Rng;
 
 use super::options::{Deed, pick};
@@ -191,6 +191,7 @@ impl Liar {
                 let positions = self.spans(self.position.max(10));
                 let tombstones = if self.false_tombstones { self.tombstones(now_ms) } else { Vec::new() };
                 frame.unavailables = vec![Unavailable { group, positions, ids, tombstones }];
+                frame.reconciles = (0..self.rng.random_range(0..4)).map(|_| self.reconcile(group)).collect();
                 let body = Bytes::from(format!("{BODY_MARK} whatever"));
                 frame.ephemerals = vec![Ephemeral { group, timestamp_ms: now_ms, body }];
             }
@@ -206,6 +207,38 @@ impl Liar {
             Deed::Replays | Deed::Garbage => return Vec::new(),
         }
         vec![self.encode(at, frame)]
+    }
+
+    /// A step that fits nothing, or fits and is wrong.
+    fn reconcile(&mut self, group: GroupRef) -> Reconcile {
+        let width = self.rng.random_range(5..=8_u8);
+        let count = self.rng.random_range(0..40_usize);
+        let small = *pick(&mut self.rng, &[0, 1, 20, 200, u32::MAX]);
+        let step = match self.rng.random_range(0..5) {
+            0 => ReconcileStep::Ask,
+            1 => {
+                let mut bytes = vec![0; count * (usize::from(width) + limits::SYMBOL_OVERHEAD)];
+                if self.rng.random_bool(0.7) {
+                    self.rng.fill_bytes(&mut bytes);
+                }
+                let (first, rest) = (if self.rng.random_bool(0.7) { 0 } else { small }, small);
+                ReconcileStep::Symbols(Symbols {
+                    first,
+                    count: small.into(),
+                    width,
+                    rest,
+                    bytes: bytes.into(),
+                })
+            }
+            2 => ReconcileStep::More(small),
+            3 => {
+                let mut ids = vec![0; count * usize::from(width)];
+                self.rng.fill_bytes(&mut ids);
+                ReconcileStep::Lacks(Lacks { cut: width, ids: ids.into(), more: self.rng.random_bool(0.3) })
+            }
+            _ => ReconcileStep::Stop,
+        };
+        Reconcile { group, salt: *pick(&mut self.rng, &[0, 0, 0, 1, 2, 9]), step }
     }
 
     fn tombstones(&mut self, now_ms: i64) -> Vec<Tombstone> {

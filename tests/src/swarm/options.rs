@@ -305,6 +305,13 @@ fn draw_config(rng: &mut ChaCha12Rng, tiny: bool, capped: bool) -> Config {
         // What waits for it must be through before the patience of the healed is over.
         config.repeat_period_ms = 5_000;
     }
+    if rng.random_bool(0.5) {
+        config.reconcile_from = rng.random_range(1..8);
+        config.max_reconciles = *pick(rng, &[1, 4, 100]);
+        config.reconcile_interval_ms = *pick(rng, &[0, 1_000, 60_000]);
+        config.reconcile_timeout_ms = *pick(rng, &[10, 1_000, 30_000]);
+        config.max_symbols = *pick(rng, &[5, 100, 65_536]);
+    }
     config
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use hedgerow_proto::{Codec as _, DepRef, Frame, GroupRef, NativeCodec, Span};
+use hedgerow_proto::{Codec as _, DepRef, Frame, GroupRef, NativeCodec, ReconcileStep, Span};
 use hedgerow_sync_core::store::{GroupNum, MessageNum};
 use hedgerow_sync_core::{Event, Store, StoreError};
 
@@ -209,6 +209,19 @@ fn records(frame: &Frame) -> String {
             spans(&unavailable.positions),
             unavailable.ids.len()
         ));
+    }
+    for record in &frame.reconciles {
+        let step = match &record.step {
+            ReconcileStep::Ask => "ask".to_owned(),
+            ReconcileStep::Symbols(symbols) => {
+                format!("{} bytes of symbols from {}", symbols.bytes.len(), symbols.first)
+            }
+            ReconcileStep::More(count) => format!("{count} more"),
+            ReconcileStep::Lacks(lacks) => format!("lacks {} bytes of names", lacks.ids.len()),
+            ReconcileStep::Stop => "stop".to_owned(),
+            ReconcileStep::Known { positions, .. } => format!("known {}", spans(positions)),
+        };
+        parts.push(format!("RECONCILE {} {step}", group(record.group)));
     }
     if !frame.ephemerals.is_empty() {
         parts.push(format!("{} ephemeral", frame.ephemerals.len()));

@@ -4,9 +4,9 @@ use hedgerow_proto::limits::SYMBOL_OVERHEAD;
 use hedgerow_proto::{GroupRef, Lacks, Reconcile, ReconcileStep, Span, Symbols};
 
 use super::{Role, Run, Saying};
-use crate::engine::state::PeerGroup;
-use crate::engine::transmit::{Draft, RECORD_OVERHEAD};
+use crate::engine::transmit::{Draft, RECORD_OVERHEAD, SPAN_SIZE};
 use crate::engine::{Engine, LinkId};
+use crate::error::EngineError;
 use crate::store::{GroupNum, PeerNum, Store};
 
 impl Saying {
@@ -80,24 +80,48 @@ impl Run {
 impl<S: Store> Engine<S> {
     /// Whether something about a reconciliation is to be said to a peer over a link.
     pub(in crate::engine) fn has_reconcile(&self, id: LinkId, peer: PeerNum, group: GroupNum) -> bool {
-        self.reconciles.get(&(peer, group)).is_some_and(|run| run.has_more(id))
+        match self.reconciles.get(&(peer, group)) {
+            Some(run) => run.has_more(id),
+            None => self.knows_all(id, peer, group),
+        }
     }
 
-    /// Once the peer holds all that it was found to lack, it is told where in our log it stands: so that it is one span, and
-    /// the next contact needs nothing of this.
-    pub(in crate::engine) fn note_known(&mut self, peer: PeerNum, group: GroupNum) {
-        let Some(state) = self.groups.get(&group) else { return };
-        let pair = self.peers.get_mut(&peer).and_then(|peer| peer.groups.get_mut(&group));
-        let Some(PeerGroup { has, session, .. }) = pair.map(Box::as_mut) else { return };
-        let Some(last) = session.tell_known else { return };
-        if has.first_absent_of_both(&state.gone, 1) <= last {
-            return;
+    /// Whether a peer holds all that it was found to lack over this link, and is to be told where in our log it stands: not
+    /// before, so that it is one span, and the next contact needs nothing of this.
+    fn knows_all(&self, id: LinkId, peer: PeerNum, group: GroupNum) -> bool {
+        let Some((state, pair)) = self.group_and_pair(peer, group) else { return false };
+        let over = pair.session.reconciled.is_some_and(|(link, _)| link == id);
+        over && pair
+            .session
+            .tell_known
+            .is_some_and(|last| pair.has.first_absent_of_both(&state.gone, 1) > last)
+    }
+
+    fn put_known(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        name: GroupRef,
+        draft: &mut Draft,
+    ) -> Result<(), EngineError> {
+        let Some(spans) = draft.room().checked_sub(RECORD_OVERHEAD).map(|room| room / SPAN_SIZE) else {
+            return Ok(());
+        };
+        if spans == 0 || !self.knows_all(id, peer, group) {
+            return Ok(());
         }
-        session.tell_known = None;
-        for span in has.spans().filter(|span| span.first <= last) {
-            session.known.insert_span(Span { first: span.first, last: span.last.min(last) });
-        }
-        session.known_due = !session.known.is_empty();
+        let Some(pair) = self.pair_mut(peer, group) else { return Ok(()) };
+        pair.session.tell_known = None;
+        let Some((_, salt)) = pair.session.reconciled else { return Ok(()) };
+        let positions: Vec<Span> = pair.has.spans().take(spans).collect();
+        // What the next ACK would say is said here.
+        pair.session.known.clear();
+        let Some(last) = positions.last().map(|span| span.last) else { return Ok(()) };
+        let Some(chain) = self.store.at(group, last)?.map(|row| row.chain) else { return Ok(()) };
+        draft.take(RECORD_OVERHEAD + positions.len() * SPAN_SIZE);
+        draft.say(Reconcile { group: name, salt, step: ReconcileStep::Known { positions, chain } });
+        Ok(())
     }
 
     /// What is to be said about a reconciliation.
@@ -108,10 +132,10 @@ impl<S: Store> Engine<S> {
         group: GroupNum,
         name: GroupRef,
         draft: &mut Draft,
-    ) {
+    ) -> Result<(), EngineError> {
         let speaks = self.links.get(&id).is_some_and(|link| link.caps.sessions && link.lossy.is_none());
         if !speaks {
-            return;
+            return Ok(());
         }
         if let Some(pair) = self.pair_mut(peer, group)
             && pair.session.reconcile_stop
@@ -139,5 +163,9 @@ impl<S: Store> Engine<S> {
                 self.put_off_deadline(peer, group);
             }
         }
+        if self.reconciles.contains_key(&(peer, group)) {
+            return Ok(());
+        }
+        self.put_known(id, peer, group, name, draft)
     }
 }

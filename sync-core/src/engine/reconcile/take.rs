@@ -1,9 +1,9 @@
 //! RECONCILE records that come.
 
 use hedgerow_proto::limits::SYMBOL_OVERHEAD;
-use hedgerow_proto::{Lacks, Reconcile, ReconcileStep, Symbols};
+use hedgerow_proto::{Lacks, Reconcile, ReconcileStep, Span, Symbols};
 
-use super::{MAX_SALTS, Role, Run, Solving, Telling, cut_for};
+use super::{MAX_SALTS, Role, SALTS_EACH, Run, Solving, Telling, cut_for};
 use crate::engine::{Engine, LinkId};
 use crate::error::EngineError;
 use crate::reconcile::{Difference, Progress, ReconcileError, Solver, Symbol};
@@ -19,7 +19,7 @@ impl<S: Store> Engine<S> {
         let Some((peer, group)) = self.group_of(id, record.group) else { return Ok(()) };
         let salt = record.salt;
         let runs_elsewhere = self.reconciles.get(&(peer, group)).is_some_and(|run| run.link != id);
-        if runs_elsewhere || salt >= MAX_SALTS {
+        if runs_elsewhere || salt % SALTS_EACH >= MAX_SALTS {
             self.refuse(id);
             return Ok(());
         }
@@ -35,7 +35,34 @@ impl<S: Store> Engine<S> {
                 self.give_up_reconcile(peer, group, false);
                 Ok(())
             }
+            ReconcileStep::Known { positions, chain } => {
+                self.take_known(peer, group, (id, salt), &positions, chain);
+                Ok(())
+            }
         }
+    }
+
+    /// The peer says where in its log it has what we hold. If we left the group since it was found out what we differ
+    /// by, we do not hold it any more.
+    fn take_known(
+        &mut self,
+        peer: PeerNum,
+        group: GroupNum,
+        over: (LinkId, u32),
+        positions: &[Span],
+        chain: u64,
+    ) {
+        let max_spans = self.config.max_spans;
+        let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.session.reconciled == Some(over)) else {
+            return;
+        };
+        for span in positions.iter().take(max_spans.saturating_sub(pair.got.span_count())) {
+            pair.note_got(*span);
+        }
+        if let Some(last) = positions.last() {
+            self.note_mark(peer, group, last.last, chain);
+        }
+        self.changed_pairs.insert((peer, group));
     }
 
     /// The peer wants us to begin.
@@ -58,7 +85,7 @@ impl<S: Store> Engine<S> {
             Some(announce) => self.expected_difference(id, group, &announce)?,
             None => super::EXPECTED,
         };
-        self.begin_saying(id, peer, group, 0, super::first_for(expected))
+        self.begin_anew(id, peer, group, super::first_for(expected))
     }
 
     fn decline(&mut self, peer: PeerNum, group: GroupNum) {
@@ -88,10 +115,10 @@ impl<S: Store> Engine<S> {
             Some(Role::Again { .. }) if symbols.first == 0 && runs_salt == Some(salt) => {
                 self.begin_solving(id, peer, group, salt, symbols)?;
             }
-            Some(Role::Saying(_) | Role::Asking { .. }) if symbols.first == 0 && salt == 0 => {
+            Some(Role::Saying(_) | Role::Asking { .. }) if symbols.first == 0 && salt % SALTS_EACH == 0 => {
                 self.begin_solving(id, peer, group, salt, symbols)?;
             }
-            None if symbols.first == 0 && salt == 0 => {
+            None if symbols.first == 0 && salt % SALTS_EACH == 0 => {
                 let interval = self.config.reconcile_interval_ms / 2;
                 if !self.may_reconcile(id, peer, group, interval) {
                     self.decline(peer, group);
@@ -167,7 +194,7 @@ impl<S: Store> Engine<S> {
                     self.wake(peer, group);
                 }
             }
-            Err(ReconcileError::Contradiction) if salt + 1 < MAX_SALTS => {
+            Err(ReconcileError::Contradiction) if salt % SALTS_EACH + 1 < MAX_SALTS => {
                 // As many under the next key.
                 let came = next.saturating_add(count);
                 self.set_run(id, peer, group, salt + 1, snapshot, Role::Again { more: Some(came) });
@@ -185,11 +212,12 @@ impl<S: Store> Engine<S> {
         let set = &solving.set;
         let (lacking, others) = set.part(set.of.short_ids(), lacked);
         let (cut, snapshot) = (cut_for(set.of.their_count(), set.width), run.snapshot);
+        let over = (run.link, run.salt);
         let shift = 8 * u32::from(set.width - cut);
         let mut lacks: Vec<u64> = difference.theirs.iter().map(|short| short >> shift).collect();
         lacks.dedup();
         run.role = Role::Telling(Telling { cut, lacks: lacks.into() });
-        self.settle_reconciled(peer, group, snapshot, &lacking, &others);
+        self.settle_reconciled((peer, group), over, snapshot, &lacking, &others);
     }
 
     /// The peer could not solve it yet.
@@ -248,7 +276,7 @@ impl<S: Store> Engine<S> {
         let (lacking, held) = set.part(set.of.short_ids(), |short| saying.lacks.contains(&(short >> shift)));
         let snapshot = run.snapshot;
         self.end_reconcile(peer, group);
-        self.settle_reconciled(peer, group, snapshot, &lacking, &held);
+        self.settle_reconciled((peer, group), (id, salt), snapshot, &lacking, &held);
     }
 }
 

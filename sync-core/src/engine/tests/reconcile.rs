@@ -67,7 +67,7 @@ fn crossed(tap: &[Sent]) -> Crossed {
                 ReconcileStep::Ask => all.asks += 1,
                 ReconcileStep::Stop => all.stops += 1,
                 ReconcileStep::Lacks(lacks) => all.lacks += lacks.ids.len() / usize::from(lacks.cut),
-                ReconcileStep::More(_) => {}
+                ReconcileStep::More(_) | ReconcileStep::Known { .. } => {}
             }
         }
     }
@@ -269,7 +269,7 @@ fn what_is_written_meanwhile_goes_the_usual_way() {
 }
 
 /// Each takes memory and a look at every message: only some at a time, and with the others there are offers.
-// spec: reconcile-bounds
+// spec: reconcile-seldom
 #[test]
 fn no_more_than_so_many_are_under_way_at_a_time() {
     let config = Config { max_reconciles: 0, ..Config::default() };
@@ -282,7 +282,7 @@ fn no_more_than_so_many_are_under_way_at_a_time() {
 }
 
 /// One that has too many under way says so at once.
-// spec: reconcile-bounds
+// spec: reconcile-who
 #[test]
 fn who_takes_no_part_says_so_and_offers_come_instead() {
     let (mut net, group) = strangers(Config::default(), 10, 200, 10);

@@ -23,12 +23,11 @@ impl<S: Store> Engine<S> {
         name: GroupRef,
         draft: &mut Draft,
     ) -> Result<(), EngineError> {
-        self.note_known(peer, group);
         let Some(pair) = self.peers.get_mut(&peer).and_then(|state| state.groups.get_mut(&group)) else {
             return Ok(());
         };
         let session = &mut pair.session;
-        if session.acks.is_empty() && session.ack_ids.is_empty() && !session.known_due {
+        if session.acks.is_empty() && session.ack_ids.is_empty() {
             return Ok(());
         }
         let room = draft.room.saturating_sub(RECORD_OVERHEAD);
@@ -41,7 +40,6 @@ impl<S: Store> Engine<S> {
         }
         let held = session.acks.take_spans(spans);
         let known = session.known.take_spans(spans - held.len());
-        session.known_due &= !session.known.is_empty();
         let room = room - (held.len() + known.len()) * SPAN_SIZE;
         let ids = session.ack_ids.take(room / ID_SIZE);
         draft.take(RECORD_OVERHEAD + (held.len() + known.len()) * SPAN_SIZE + ids.len() * ID_SIZE);

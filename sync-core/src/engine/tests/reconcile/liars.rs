@@ -265,6 +265,25 @@ fn symbols_of_no_set_end_in_offers() {
     }
 }
 
+// spec: reconcile-in-order
+#[test]
+fn symbols_that_were_not_asked_for_end_it() {
+    let all = MANY as u64;
+    for (first, second) in [(8, 0), (9, 8), (7, 8), (8, 8)] {
+        let mut scene = scene(true, MANY - 4);
+        let ids = scene.ids.clone();
+        let symbols = scene.symbols(0, &ids[..MANY - 40], 6, 30);
+        scene.say(0, block(0, 6, all, 0, &symbols[..8]));
+        let told = steps(&scene.hear());
+        let [ReconcileStep::More(more)] = told[..] else { panic!("{told:?}") };
+        let count = if second == 0 { usize::try_from(more).unwrap() + 1 } else { second };
+        let block = block(first, 6, 0, 0, &vec![symbols[9]; count]);
+        scene.say(0, block);
+        let ended = stops(&scene.hear());
+        assert_eq!(ended, (first, second) != (8, 8), "{first} {second}");
+    }
+}
+
 /// A set in which two ids cancel each other under every key cannot be: the peer says each twice. It is noticed, tried under
 /// other keys, and given up.
 // spec: reconcile-salt
@@ -305,6 +324,45 @@ fn another_key_is_had_for_the_asking_twice() {
     }
     scene.say(3, ReconcileStep::More(20));
     assert!(scene.hear().is_empty());
+}
+
+/// Where our messages stand in the log of another one counts while we hold what was compared.
+// spec: reconcile-known
+#[test]
+fn what_is_known_counts_once_it_was_compared_and_not_after_leaving() {
+    let known = |last| {
+        let positions = vec![hedgerow_proto::Span { first: 1, last }];
+        ReconcileStep::Known { positions, chain: 7 }
+    };
+    let stated = |scene: &mut Scene| {
+        let (me, now, link) = (PeerId::from_bytes(LIAR), scene.net.now, scene.liar.link);
+        let engine = &mut scene.net.engines[0];
+        engine.link_down(link, now);
+        scene.liar.link = engine.link_up(me, LinkProfile::reliable(), now).unwrap();
+        let frames = scene.hear();
+        let announce = frames.into_iter().flat_map(|frame| frame.announces).next().unwrap();
+        (announce.held.len(), announce.mark)
+    };
+    for (compared, leaves, salt, expected) in [
+        (true, false, 0, (1, 50)),
+        (true, false, 4, (0, 0)),
+        (true, true, 0, (0, 0)),
+        (false, false, 0, (0, 0)),
+    ] {
+        let mut scene = scene(false, MANY - 4);
+        if compared {
+            scene.say(0, ReconcileStep::Lacks(Lacks { cut: 1, ids: vec![].into(), more: false }));
+        }
+        if leaves {
+            let (me, group) = (PeerId::from_bytes(LIAR), scene.group);
+            for visibility in [Visibility::Invisible, Visibility::Shared] {
+                scene.net.engines[0].set_visibility(me, group, visibility).unwrap();
+                scene.hear();
+            }
+        }
+        scene.say(salt, known(50));
+        assert_eq!(stated(&mut scene), expected, "{compared} {leaves} {salt}");
+    }
 }
 
 /// Whoever says that it holds all, or lacks all, is believed, and nobody else is worse off for it.
