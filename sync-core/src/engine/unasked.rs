@@ -44,7 +44,8 @@ impl<S: Store> Engine<S> {
     /// A message came, and its peer was not asked for it.
     pub(super) fn note_unasked(&mut self, row: &MessageRow) {
         let delay_ms = self.config.offer_delay_ms;
-        if delay_ms == 0 || !row.state.has_body() {
+        // By the time that what it waits for has come, others have it most likely.
+        if delay_ms == 0 || !row.state.has_body() || row.missing > 0 {
             return;
         }
         let until = self.now + delay_ms;
