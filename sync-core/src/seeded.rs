@@ -106,7 +106,7 @@ impl<K: Eq + Hash, V> std::ops::DerefMut for SeededMap<K, V> {
 impl<K: Ord + Hash + fmt::Debug, V: fmt::Debug> fmt::Debug for SeededMap<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_unstable_by_key(|(key, _)| *key);
         f.debug_map().entries(entries).finish()
     }
 }

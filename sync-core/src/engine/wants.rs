@@ -538,13 +538,11 @@ impl<S: Store> Engine<S> {
             let resting = std::mem::take(&mut state.resting);
             resting.into_iter().filter(|other| other != id).for_each(|other| self.dispatch(other));
         }
-        if let Some(state) = self.peers.get_mut(&peer) {
-            if hit {
-                // The timer that was set with the first guess stays, and finds nothing to do. An answer that comes after
-                // it counts for nothing: there would be a guess without a timer.
-                state.guesses = state.guesses.saturating_sub(1).max(state.guesses.min(1));
-                self.guess(peer);
-            }
+        if hit && let Some(state) = self.peers.get_mut(&peer) {
+            // The timer that was set with the first guess stays, and finds nothing to do. An answer that comes after
+            // it counts for nothing: there would be a guess without a timer.
+            state.guesses = state.guesses.saturating_sub(1).max(state.guesses.min(1));
+            self.guess(peer);
         }
     }
 

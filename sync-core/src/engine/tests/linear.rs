@@ -42,7 +42,8 @@ fn graph(count: u64, parents: impl Fn(u64) -> Vec<u64>) -> Vec<Message> {
     let mut ids: Vec<MessageId> = Vec::new();
     (0..count)
         .map(|n| {
-            let mut deps: Vec<MessageId> = parents(n).into_iter().map(|at| ids[at as usize]).collect();
+            let mut deps: Vec<MessageId> =
+                parents(n).into_iter().map(|at| ids[usize::try_from(at).unwrap()]).collect();
             deps.sort_unstable();
             deps.dedup();
             let at = NOW.as_timestamp_ms() + n as i64;
@@ -147,10 +148,10 @@ fn what_comes_in_no_order_takes_work_in_proportion() {
         };
         let parents: Vec<Vec<u64>> =
             (0..count).map(|n: u64| (0..2).filter_map(|_| n.checked_sub(1 + draw(50))).collect()).collect();
-        let mut messages = graph(count, |n| parents[n as usize].clone());
+        let mut messages = graph(count, |n| parents[usize::try_from(n).unwrap()].clone());
         // All of them: what waits grows with the number.
         for last in (1..messages.len()).rev() {
-            messages.swap(last, draw(last as u64 + 1) as usize);
+            messages.swap(last, usize::try_from(draw(last as u64 + 1)).unwrap());
         }
         cost_of_arrival(&messages)
     };
