@@ -200,11 +200,7 @@ impl<S: Store + Debug> Sides<S> {
 }
 
 /// Commits what came, and judges it where that is asked for.
-fn take_events<S: Store>(
-    engine: &mut Engine<S>,
-    group: &GroupDescriptor,
-    now: Time,
-) -> Result<(), Failure> {
+fn take_events<S: Store>(engine: &mut Engine<S>, group: &GroupDescriptor, now: Time) -> Result<(), Failure> {
     let mut messages: Vec<Message> = Vec::new();
     loop {
         while let Some(event) = engine.poll_event()? {

@@ -73,10 +73,9 @@ fn step_from_wire(step: v1::reconcile::Step) -> Result<ReconcileStep, DecodeErro
             ReconcileStep::Lacks(Lacks { cut, ids: lacks.ids, more: lacks.more })
         }
         Step::Stop(_) => ReconcileStep::Stop,
-        Step::Known(known) => ReconcileStep::Known {
-            positions: spans_of("RECONCILE", &known.positions)?,
-            chain: known.chain,
-        },
+        Step::Known(known) => {
+            ReconcileStep::Known { positions: spans_of("RECONCILE", &known.positions)?, chain: known.chain }
+        }
     })
 }
 

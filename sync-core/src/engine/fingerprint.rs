@@ -63,10 +63,10 @@ impl<S: Store> Engine<S> {
             (install, poisoned, dirty, last_nums, last_link, events, validate_after, link_queue, timers);
         let changed = (pruned_groups, expiry_at, changed_groups, changed_pairs, fresh_groups, grown_pairs);
         // Writing to a string does not fail.
-        let _infallible =
-            write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}{unasked:?}");
-        let _infallible =
-            write!(text, "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{reconciles:?}");
+        let _infallible = write!(
+            text,
+            "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}{unasked:?}{reconciles:?}"
+        );
         for (id, link) in links {
             let Link {
                 peer,

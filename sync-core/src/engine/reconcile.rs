@@ -309,10 +309,13 @@ impl<S: Store> Engine<S> {
         let now = self.now;
         let session_now = self.peers.get(&peer).map_or(0, |state| state.session);
         let Some(gone) = self.groups.get(&group).map(|state| &state.gone) else { return };
-        let lacking: Vec<u64> = lacking.iter().copied().filter(|at| !gone.contains(*at)).collect();
+        // Of what is gone here it lacks nothing, but it does not hold it either.
+        let due: Vec<u64> = lacking.iter().copied().filter(|at| !gone.contains(*at)).collect();
         let Some(pair) = self.pair_mut(peer, group) else { return };
         // What it acknowledged since its set was made, it holds.
-        let lacking: Vec<u64> = lacking.into_iter().filter(|at| !pair.has.contains(*at)).collect();
+        let lacked = |pair: &PeerGroup, at: &u64| !pair.has.contains(*at);
+        let lacking: Vec<u64> = lacking.iter().copied().filter(|at| lacked(pair, at)).collect();
+        let due: Vec<u64> = due.into_iter().filter(|at| lacked(pair, at)).collect();
         let mut held = SpanSet::new();
         if snapshot > 0 {
             held.insert_span(Span { first: 1, last: snapshot });
@@ -324,7 +327,7 @@ impl<S: Store> Engine<S> {
             pair.has.insert_span(span);
             pair.session.again.remove_span(span);
         }
-        for &at in &lacking {
+        for &at in &due {
             pair.session.again.insert(at);
             pair.session.surely_lacks.insert(at);
         }
@@ -345,7 +348,7 @@ impl<S: Store> Engine<S> {
         self.note_behind(peer, group, now);
         self.wake(peer, group);
         self.traffic.reconciled += 1;
-        tracing::debug!(?peer, ?group, lacks = lacking.len(), "reconciled");
+        tracing::debug!(?peer, ?group, lacks = due.len(), "reconciled");
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Lacks, Message, MessageId,
-    NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
-    limits,
+    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Lacks, Message,
+    MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span, Summary, Symbols,
+    Tombstone, Unavailable, Visibility, WireMessage, limits,
 };
 use rand::{Rng as _, RngExt as _};
 use rand_chacha::ChaCha12Rng;

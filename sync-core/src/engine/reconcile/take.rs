@@ -3,7 +3,7 @@
 use hedgerow_proto::limits::SYMBOL_OVERHEAD;
 use hedgerow_proto::{Lacks, Reconcile, ReconcileStep, Span, Symbols};
 
-use super::{MAX_SALTS, Role, SALTS_EACH, Run, Solving, Telling, cut_for};
+use super::{MAX_SALTS, Role, Run, SALTS_EACH, Solving, Telling, cut_for};
 use crate::engine::{Engine, LinkId};
 use crate::error::EngineError;
 use crate::reconcile::{Difference, Progress, ReconcileError, Solver, Symbol};
@@ -53,7 +53,8 @@ impl<S: Store> Engine<S> {
         chain: u64,
     ) {
         let max_spans = self.config.max_spans;
-        let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.session.reconciled == Some(over)) else {
+        let Some(pair) = self.pair_mut(peer, group).filter(|pair| pair.session.reconciled == Some(over))
+        else {
             return;
         };
         for span in positions.iter().take(max_spans.saturating_sub(pair.got.span_count())) {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use hedgerow_proto::{GroupId, Message, PeerId, Visibility};
 
 use super::{crossed, take_tap};
+use crate::store::{MessageState, Store as _};
 use crate::testing::by_hand::{batch, encode, greeting, message, wire};
 use crate::testing::{Net, peer};
 use crate::{Config, LinkProfile, MessageFacts, Verdict};
@@ -71,7 +72,7 @@ proptest! {
         net.tap = Some(Vec::new());
         // Some of it is over by now.
         net.run(100_000);
-        net.connect(0, 1);
+        let at = net.connect(0, 1);
         net.run(200_000);
         for (n, other) in [(0, 1), (1, 0)] {
             let left = net.engines[n].outstanding();
@@ -87,6 +88,20 @@ proptest! {
         };
         prop_assert_eq!(lasting(0), lasting(1));
         let tap = take_tap(&mut net);
+        // What they say they hold at the next contact, they hold.
+        net.disconnect(at);
+        net.connect(0, 1);
+        net.run(1_000);
+        for sent in take_tap(&mut net) {
+            for announce in &sent.frame.announces {
+                for position in announce.held.iter().flat_map(|span| span.first..=span.last) {
+                    let id = net.log(sent.to, group)[usize::try_from(position).unwrap() - 1].id;
+                    let row = net.engines[sent.from].store().find(&id).unwrap();
+                    let held = row.is_some_and(|row| row.state != MessageState::Wanted);
+                    prop_assert!(held, "{} says it holds {} of {}", sent.from, position, sent.to);
+                }
+            }
+        }
         let said = crossed(&tap);
         // What waits asks for what it waits for, which may be under way already.
         let asked = tap.iter().flat_map(|sent| &sent.frame.requests).map(|request| request.ids.len()).sum::<usize>();
