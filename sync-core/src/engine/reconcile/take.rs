@@ -72,7 +72,7 @@ impl<S: Store> Engine<S> {
             None | Some(Run { role: Role::Asking { .. }, .. }) => {}
             Some(_) => return Ok(()),
         }
-        self.end_reconcile(peer, group);
+        self.give_up_reconcile(peer, group, false);
         if !self.may_reconcile(id, peer, group, self.config.reconcile_interval_ms / 2) {
             self.decline(peer, group);
             return Ok(());
