@@ -3,18 +3,14 @@
 
 use hedgerow_sync_core::store::MessageNum;
 
+use crate::varint;
+
 /// Dependencies of message `num` as bytes.
 pub(crate) fn encode(num: MessageNum, deps: &[MessageNum]) -> Vec<u8> {
     let mut out = Vec::with_capacity(deps.len() * 2);
     for dep in deps {
-        let distance = num.0.cast_signed().wrapping_sub(dep.0.cast_signed());
-        // Zigzag: a dependency may have come later than the message.
-        let mut n = (distance.wrapping_shl(1) ^ (distance >> 63)).cast_unsigned();
-        while n >= 0x80 {
-            out.push((n & 0x7f) as u8 | 0x80);
-            n >>= 7;
-        }
-        out.push((n & 0x7f) as u8);
+        // Below 0 where a dependency came later than the message.
+        varint::put_signed(&mut out, num.0.cast_signed().wrapping_sub(dep.0.cast_signed()));
     }
     out
 }
@@ -23,24 +19,10 @@ pub(crate) fn encode(num: MessageNum, deps: &[MessageNum]) -> Vec<u8> {
 pub(crate) fn decode(num: MessageNum, mut bytes: &[u8]) -> Option<Vec<MessageNum>> {
     let mut deps = Vec::new();
     while !bytes.is_empty() {
-        let n = take(&mut bytes)?;
-        let distance = (n >> 1).cast_signed() ^ (n & 1).cast_signed().wrapping_neg();
+        let distance = varint::take_signed(&mut bytes)?;
         deps.push(MessageNum(num.0.cast_signed().wrapping_sub(distance).cast_unsigned()));
     }
     Some(deps)
-}
-
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut n = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        n |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(n);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

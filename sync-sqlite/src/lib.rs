@@ -21,13 +21,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod block;
 mod cache;
 mod check;
 mod deps;
 mod error;
+#[cfg(feature = "forging")]
+#[doc(hidden)]
+pub mod forge;
 mod lists;
+mod log;
 mod messages;
 mod open;
+mod places;
 mod recent;
 mod rows;
 mod salvage;
@@ -35,6 +41,7 @@ mod schema;
 mod small;
 mod store;
 mod tag;
+mod varint;
 
 /// Reads dependencies as they stand in a row and writes them again; `None` if they are none. For fuzzers.
 #[cfg(feature = "fuzzing")]

@@ -1,45 +1,71 @@
-//! Lists of messages: by number, by state, in canonical order.
-//!
-//! The indexes are named, since SQLite would rather sort all messages of a group. The conditions `position > 0`
-//! and `state <> 4` say that a partial index holds what is asked for.
+//! Lists of messages: by number, by state, by expiry, in canonical order.
 
-use hedgerow_proto::MessageId;
 use hedgerow_sync_core::store::{Direction, GroupNum, MessageNum, MessageRow, MessageState};
 use hedgerow_sync_core::{OrderKey, StoreError};
-use rusqlite::params;
 
-use crate::rows::{after, limit, select_message};
+use crate::block::{Block, Entry};
+use crate::error::corrupt;
+use crate::rows::{after, limit};
+use crate::small::message_num;
 use crate::store::SqliteStore;
-use crate::tag;
 
-const SCAN: &str = select_message!("WHERE num > ?1 ORDER BY num LIMIT ?2");
-const DELIVERED: &str = select_message!("WHERE num > ?1 AND +state = 4 ORDER BY num LIMIT ?2");
-const IN_STATE: &str = select_message!(
-    "INDEXED BY message_by_state WHERE state = ?3 AND state <> 4 AND num > ?1 ORDER BY num LIMIT ?2"
-);
-const EXPIRING: &str = select_message!(
-    "INDEXED BY message_by_expiry WHERE expires IS NOT NULL AND state BETWEEN 1 AND 4 AND expires <= ?1
-     ORDER BY expires, num LIMIT ?2"
-);
-const FIRST: &str = select_message!(
-    "INDEXED BY message_by_key WHERE grp = ?1 AND position > 0 ORDER BY eff, height, id_head, id_tail LIMIT ?2"
-);
-const LAST: &str = select_message!(
-    "INDEXED BY message_by_key WHERE grp = ?1 AND position > 0
-     ORDER BY eff DESC, height DESC, id_head DESC, id_tail DESC LIMIT ?2"
-);
-const FORWARD: &str = select_message!(
-    "INDEXED BY message_by_key WHERE grp = ?1 AND position > 0 AND (eff, height, id_head, id_tail) > (?3, ?4, ?5, ?6)
-     ORDER BY eff, height, id_head, id_tail LIMIT ?2"
-);
-const BACKWARD: &str = select_message!(
-    "INDEXED BY message_by_key WHERE grp = ?1 AND position > 0 AND (eff, height, id_head, id_tail) < (?3, ?4, ?5, ?6)
-     ORDER BY eff DESC, height DESC, id_head DESC, id_tail DESC LIMIT ?2"
-);
+const IN_STATE: &str = "SELECT num FROM unsettled WHERE state = ?1 AND num > ?2 ORDER BY num LIMIT ?3";
+const EXPIRING: &str = "SELECT num FROM expiry WHERE at <= ?1 ORDER BY at, num LIMIT ?2";
+const BEGIN: &str = "SELECT first FROM block WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
+const BLOCKS: &str = "SELECT first, sum, data FROM block WHERE first >= ?1 ORDER BY first LIMIT ?2";
+/// How many blocks are read at a time.
+const AT_A_TIME: usize = 4;
 
 impl SqliteStore {
+    /// Gives the blocks from the one that `from` is in, or would be, until `take` has enough.
+    pub(crate) fn each_block(
+        &self,
+        from: u64,
+        mut take: impl FnMut(Block) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.log().flush(&self.connection)?;
+        let begin = self.list(BEGIN, [after(MessageNum(from))], |row| message_num(row, 0))?;
+        let mut next = begin.first().map_or(0, |num| num.0);
+        loop {
+            let at = after(MessageNum(next));
+            let blocks = self.log().read_blocks(&self.connection, BLOCKS, (at, limit(AT_A_TIME)))?;
+            let Some(last) = blocks.last() else { return Ok(()) };
+            next = last.first.saturating_add(1);
+            for block in blocks {
+                if !take(block)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn scan_for(
+        &self,
+        from: MessageNum,
+        rows: usize,
+        wanted: impl Fn(&MessageRow) -> bool,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let mut all = Vec::new();
+        if rows == 0 {
+            return Ok(all);
+        }
+        self.each_block(from.0.saturating_add(1), |block| {
+            for entry in block.entries() {
+                let Entry { row, .. } = entry?;
+                if row.num > from && wanted(row) {
+                    all.push(*row);
+                    if all.len() >= rows {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(all)
+    }
+
     pub(crate) fn scan_list(&self, from: MessageNum, rows: usize) -> Result<Vec<MessageRow>, StoreError> {
-        self.select_all(SCAN, (after(from), limit(rows)))
+        self.scan_for(from, rows, |_| true)
     }
 
     pub(crate) fn state_list(
@@ -48,14 +74,35 @@ impl SqliteStore {
         from: MessageNum,
         rows: usize,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        match state {
-            MessageState::Delivered => self.select_all(DELIVERED, (after(from), limit(rows))),
-            _ => self.select_all(IN_STATE, (after(from), limit(rows), state as u8)),
+        if state == MessageState::Delivered {
+            return self.scan_for(from, rows, |row| row.state == state);
         }
+        self.log().flush(&self.connection)?;
+        let found =
+            self.list(IN_STATE, (state as u8, after(from), limit(rows)), |row| message_num(row, 0))?;
+        self.listed(&found, "in its state", |row| row.state == state)
     }
 
     pub(crate) fn expiry_list(&self, until_ms: i64, rows: usize) -> Result<Vec<MessageRow>, StoreError> {
-        self.select_all(EXPIRING, (until_ms, limit(rows)))
+        self.log().flush(&self.connection)?;
+        let found = self.list(EXPIRING, (until_ms, limit(rows)), |row| message_num(row, 0))?;
+        self.listed(&found, "expiring then", |row| {
+            row.state.has_body() && row.expires_ms.is_some_and(|at| at <= until_ms)
+        })
+    }
+
+    /// The messages of a list, which must be what the list says.
+    fn listed(
+        &self,
+        nums: &[MessageNum],
+        what: &str,
+        is: impl Fn(&MessageRow) -> bool,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let rows = nums.iter().map(|&num| {
+            let row = self.message(num)?.filter(&is);
+            row.ok_or_else(|| corrupt(format!("message {} is listed and not {what}", num.0)))
+        });
+        rows.collect()
     }
 
     pub(crate) fn canonical_page(
@@ -65,28 +112,14 @@ impl SqliteStore {
         direction: Direction,
         rows: usize,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        let Some(key) = from else {
-            let sql = match direction {
-                Direction::Forward => FIRST,
-                Direction::Backward => LAST,
-            };
-            return self.select_all(sql, (group.0, limit(rows)));
-        };
-        let sql = match direction {
-            Direction::Forward => FORWARD,
-            Direction::Backward => BACKWARD,
-        };
-        // No height in the store is above the highest signed one: a key with such a height is after them all.
-        let last = MessageId::from_bytes([0xff; 32]);
-        let (height, id) = i64::try_from(key.height).map_or((i64::MAX, &last), |height| (height, &key.id));
-        let (head, tail) = tag::split(id);
-        self.select_all(sql, params![group.0, limit(rows), key.eff_ms, height, head, tail])
+        self.log().page(&self.connection, group, from, direction, rows)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::{LATE_BACKWARD, LATE_FORWARD};
 
     fn plan(store: &SqliteStore, sql: &str) -> String {
         let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -100,23 +133,14 @@ mod tests {
     #[test]
     fn lists_are_read_from_indexes() {
         let store = SqliteStore::in_memory().unwrap();
-        let by_num = "SEARCH message USING INTEGER PRIMARY KEY (rowid>?)";
-        let by_key = "SEARCH message USING INDEX message_by_key (grp=?";
-        let of_equal_keys = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY";
-        for sql in [SCAN, DELIVERED] {
-            assert_eq!(plan(&store, sql), by_num, "{sql}");
-        }
-        let by_state = "SEARCH message USING INDEX message_by_state (state=? AND rowid>?)";
-        assert_eq!(plan(&store, IN_STATE), by_state);
-        let by_expiry = "SEARCH message USING INDEX message_by_expiry (expires>? AND expires<?)";
-        assert_eq!(plan(&store, EXPIRING), by_expiry);
-        for (sql, range) in [
-            (FIRST, ""),
-            (LAST, ""),
-            (FORWARD, " AND (eff,height,id_head)>(?,?,?)"),
-            (BACKWARD, " AND (eff,height,id_head)<(?,?,?)"),
-        ] {
-            assert_eq!(plan(&store, sql), format!("{by_key}{range}); {of_equal_keys}"), "{sql}");
+        assert_eq!(plan(&store, IN_STATE), "SEARCH unsettled USING PRIMARY KEY (state=? AND num>?)");
+        assert_eq!(plan(&store, EXPIRING), "SEARCH expiry USING PRIMARY KEY (at<?)");
+        let blocks = "SEARCH block USING INTEGER PRIMARY KEY (rowid>?)";
+        assert!(plan(&store, BLOCKS).starts_with(blocks), "{}", plan(&store, BLOCKS));
+        for (sql, range) in
+            [(LATE_FORWARD, "(eff,height,id_head)>(?,?,?)"), (LATE_BACKWARD, "(eff,height,id_head)<(?,?,?)")]
+        {
+            assert_eq!(plan(&store, sql), format!("SEARCH late USING PRIMARY KEY (grp=? AND {range})"));
         }
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::cache::Cache;
 use crate::error::{Misuse, backend, corrupt, store_error};
+use crate::log::Log;
 use crate::schema;
 use crate::store::{Phase, SqliteStore};
 use crate::tag::TagKey;
@@ -132,6 +133,7 @@ impl SqliteStore {
             connection,
             tags: TagKey::new(&key),
             cache: RefCell::new(Cache::new(options.cached_rows)),
+            log: RefCell::new(Log::new(TagKey::new(&key), false)),
             recent: RefCell::default(),
             max_recent: options.recent_ids,
             groups: std::collections::BTreeSet::new(),
@@ -146,18 +148,24 @@ impl SqliteStore {
     /// Reads again what is remembered of the committed rows.
     pub(crate) fn refresh(&mut self) -> Result<(), StoreError> {
         self.cache.borrow_mut().clear();
-        let (last, version) = {
-            let mut statement = self
-                .connection
-                .prepare_cached(
-                    "SELECT max(last_removed, ifnull((SELECT max(num) FROM message), 0)) FROM store",
-                )
-                .map_err(store_error)?;
-            let last: i64 = statement.query_row([], |row| row.get(0)).map_err(store_error)?;
-            (last, self.read_data_version()?)
+        self.log.borrow_mut().clear();
+        let (removed, begin, version) = {
+            let sql = "SELECT last_removed, (SELECT max(first) FROM block) FROM store";
+            let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?));
+            let (removed, begin) = statement.query_row([], read).map_err(store_error)?;
+            (removed, begin, self.read_data_version()?)
         };
         self.read_recent(version)?;
-        self.last_message = u64::try_from(last).map_err(|_| corrupt("a message has a negative number"))?;
+        let number = |n| u64::try_from(n).map_err(|_| corrupt("a message has a negative number"));
+        let mut last = number(removed)?;
+        if let Some(begin) = begin {
+            self.each_block(number(begin)?, |block| {
+                last = last.max(block.end().saturating_sub(1));
+                Ok(true)
+            })?;
+        }
+        self.last_message = last;
         self.data_version = version;
         let mut statement = self.connection.prepare_cached("SELECT num FROM grp").map_err(store_error)?;
         let nums = statement.query_map([], |row| row.get(0).map(GroupNum)).map_err(store_error)?;

@@ -10,8 +10,9 @@ use hedgerow_proto::MessageId;
 use hedgerow_sync_core::StoreError;
 use hedgerow_sync_core::store::{MessageNum, MessageRow};
 
-use crate::error::store_error;
-use crate::rows::{read_id, select_message, signed};
+use crate::error::{corrupt, store_error};
+use crate::rows::signed;
+use crate::small::message_num;
 use crate::store::{Phase, SqliteStore};
 
 /// The messages whose tags are not in the table.
@@ -37,8 +38,7 @@ impl SqliteStore {
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let mut rows = statement.query([self.tags.tag(id)]).map_err(store_error)?;
         while let Some(row) = rows.next().map_err(store_error)? {
-            let num: i64 = row.get(0).map_err(store_error)?;
-            let found = self.select_one(select_message!("WHERE num = ?1"), [num])?;
+            let found = self.message(message_num(row, 0)?)?;
             if found.is_some_and(|row| row.id == *id) {
                 return Ok(found);
             }
@@ -60,14 +60,17 @@ impl SqliteStore {
         let sql = "SELECT tagged FROM store";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let tagged: i64 = statement.query_row([], |row| row.get(0)).map_err(store_error)?;
-        let sql = "SELECT num, id_head, id_tail FROM message WHERE num > ?1";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let mut rows = statement.query([tagged]).map_err(store_error)?;
+        let tagged = u64::try_from(tagged).map_err(|_| corrupt("a message has a negative number"))?;
         let mut nums = HashMap::new();
-        while let Some(row) = rows.next().map_err(store_error)? {
-            let num: i64 = row.get(0).map_err(store_error)?;
-            nums.insert(read_id(row, 1)?, MessageNum(num.unsigned_abs()));
-        }
+        self.each_block(tagged.saturating_add(1), |block| {
+            for entry in block.entries() {
+                let row = entry?.row;
+                if row.num.0 > tagged {
+                    nums.insert(row.id, row.num);
+                }
+            }
+            Ok(true)
+        })?;
         *self.recent.borrow_mut() = Recent { nums, version };
         Ok(())
     }

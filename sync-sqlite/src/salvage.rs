@@ -9,10 +9,11 @@ use hedgerow_sync_core::StoreError;
 use hedgerow_sync_core::store::{self, MessageNum, RepairReport, Salvage, Snapshot, TakeValue};
 use rusqlite::OpenFlags;
 
+use crate::block::Slot;
 use crate::cache::Cache;
 use crate::error::{Misuse, backend, store_error};
+use crate::log::Log;
 use crate::open::{Options, connect};
-use crate::rows::{after, limit};
 use crate::schema;
 use crate::store::{Phase, SqliteStore};
 use crate::tag::TagKey;
@@ -93,11 +94,14 @@ impl SqliteStore {
         if busy {
             return Err(StoreError::Busy);
         }
+        let key = connection.query_row("SELECT tag_key FROM store", [], |row| row.get::<_, Vec<u8>>(0));
+        // With another key no block is sound: all messages are judged again.
+        let key = key.ok().and_then(|key| <[u8; 16]>::try_from(key).ok()).unwrap_or_default();
         Ok(Self {
             connection,
-            // Nothing is looked for by its id.
-            tags: TagKey::new(&[0; 16]),
+            tags: TagKey::new(&key),
             cache: RefCell::new(Cache::new(0)),
+            log: RefCell::new(Log::new(TagKey::new(&key), true)),
             recent: RefCell::default(),
             max_recent: 0,
             groups: std::collections::BTreeSet::new(),
@@ -114,8 +118,19 @@ impl Salvage for SqliteStore {
     }
 
     fn numbers(&self, from: MessageNum, rows: usize) -> Result<Vec<MessageNum>, StoreError> {
-        let sql = "SELECT num FROM message WHERE num > max(?1, 0) ORDER BY num LIMIT ?2";
-        self.list(sql, (after(from), limit(rows)), |row| crate::small::message_num(row, 0))
+        let mut nums: Vec<MessageNum> = Vec::new();
+        self.each_block(from.0.saturating_add(1), |block| {
+            for (num, slot) in (block.first..).zip(&block.slots) {
+                let num = MessageNum(num);
+                // Blocks with damaged numbers may overlap.
+                let ascends = num > nums.last().copied().unwrap_or(from);
+                if *slot != Slot::Hole && ascends && nums.len() < rows {
+                    nums.push(num);
+                }
+            }
+            Ok(nums.len() < rows)
+        })?;
+        Ok(nums)
     }
 
     fn each_value(&self, take: TakeValue<'_>) -> Result<(), StoreError> {

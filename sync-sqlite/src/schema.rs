@@ -1,21 +1,34 @@
 //! The schema and the way from older ones to it.
 
+mod moved;
+
 use std::sync::LazyLock;
 
 use hedgerow_sync_core::StoreError;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{M, Migrations};
 
-use crate::error::{backend, store_error};
+use crate::error::{backend, corrupt, store_error};
 
 /// Says in the file's header that it is a store of ours.
 pub(crate) const APPLICATION_ID: i64 = 0x4867_726f;
 
 /// A schema that was released is never changed, only followed by another.
-const LADDER: &[&str] = &[include_str!("sql/v1.sql"), include_str!("sql/v2.sql"), include_str!("sql/v3.sql")];
+const LADDER: &[&str] = &[
+    include_str!("sql/v1.sql"),
+    include_str!("sql/v2.sql"),
+    include_str!("sql/v3.sql"),
+    include_str!("sql/v4.sql"),
+];
+/// The schema that has messages in blocks: what is before it in the way is moved by [`moved::to_blocks`].
+const BLOCKS: usize = 4;
 
-static MIGRATIONS: LazyLock<Migrations<'static>> =
-    LazyLock::new(|| Migrations::from_iter(LADDER.iter().map(|sql| M::up(sql))));
+static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
+    Migrations::from_iter((1..).zip(LADDER).map(|(schema, sql)| match schema {
+        BLOCKS => M::up_with_hook(sql, |transaction: &Transaction<'_>| moved::to_blocks(transaction)),
+        _ => M::up(sql),
+    }))
+});
 
 /// The schema that this code writes.
 pub(crate) fn current() -> u64 {
@@ -50,6 +63,7 @@ pub(crate) fn is_current(connection: &Connection) -> Result<bool, StoreError> {
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     MIGRATIONS.to_latest(connection).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => store_error(err),
+        rusqlite_migration::Error::Hook(what) => corrupt(what),
         other => backend(other),
     })
 }

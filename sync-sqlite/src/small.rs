@@ -132,22 +132,50 @@ impl SqliteStore {
         if !self.groups.contains(&group) {
             return Err(absent("group", group.0));
         }
-        let of_group = "(SELECT num FROM message WHERE grp = ?1)";
+        self.delete_messages(group)?;
         for sql in [
-            format!("DELETE FROM edge WHERE parent IN {of_group} OR child IN {of_group}"),
-            format!("DELETE FROM message_tag WHERE num IN {of_group}"),
-            format!("DELETE FROM body WHERE num IN {of_group}"),
-            "DELETE FROM message WHERE grp = ?1".to_owned(),
-            "DELETE FROM head WHERE grp = ?1".to_owned(),
-            "DELETE FROM author WHERE grp = ?1".to_owned(),
-            "DELETE FROM grp WHERE num = ?1".to_owned(),
+            "DELETE FROM head WHERE grp = ?1",
+            "DELETE FROM author WHERE grp = ?1",
+            "DELETE FROM grp WHERE num = ?1",
         ] {
-            self.connection.execute(&sql, [group.0]).map_err(store_error)?;
+            self.execute(sql, [group.0])?;
         }
         self.note_removed()?;
         self.groups.remove(&group);
         self.cache.borrow_mut().clear();
         self.read_recent(self.data_version)
+    }
+
+    /// Removes the messages of a group, and the edges from and to them.
+    fn delete_messages(&mut self, group: GroupNum) -> Result<(), StoreError> {
+        let mut nums = Vec::new();
+        self.log().flush(&self.connection)?;
+        self.log().each_place(&self.connection, group, &mut |_, part, place| {
+            nums.extend(place.stands(part).map(|(_, stand)| MessageNum(stand.num)));
+            Ok(())
+        })?;
+        // Positions first, or each message would be taken out of its own.
+        self.log().remove_places(&self.connection, group)?;
+        for num in self.list("SELECT num FROM unsettled", [], |row| message_num(row, 0))? {
+            let of_group = self.message(num)?.is_some_and(|row| row.group == group);
+            nums.extend(of_group.then_some(num));
+        }
+        nums.sort_unstable();
+        nums.dedup();
+        let goes = |num: &MessageNum| nums.binary_search(num).is_ok();
+        for (parent, child) in self.edge_list((MessageNum(0), MessageNum(0)), usize::MAX)? {
+            if goes(&parent) || goes(&child) {
+                self.execute(
+                    "DELETE FROM edge WHERE parent = ?1 AND child = ?2",
+                    (after(parent), after(child)),
+                )?;
+            }
+        }
+        for num in nums {
+            let row = self.message(num)?.ok_or_else(|| absent("message", num.0))?;
+            self.erase(&row, false)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn find_author(

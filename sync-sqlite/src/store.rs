@@ -1,6 +1,6 @@
 //! The store: its transactions, and the [`Store`] trait over the other files.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::cache::Cache;
 use crate::error::{Misuse, backend, store_error};
+use crate::log::Log;
 use crate::recent::Recent;
 use crate::rows::after;
 use crate::tag::TagKey;
@@ -22,11 +23,12 @@ use crate::tag::TagKey;
 ///
 /// The first write begins a transaction, [`Store::commit`] makes it durable. After any write that failed, nothing
 /// of its transaction is kept and further writes are refused until [`Store::rollback`]. Dropping the store undoes
-/// what is not committed. All calls block on the disk: run it on a thread of its own.
+/// what is not committed. All calls block on the disk: run it on a thread of its own. [`SqliteStore::open_read_only`] reads beside it without waiting.
 pub struct SqliteStore {
     pub(crate) connection: Connection,
     pub(crate) tags: TagKey,
     pub(crate) cache: RefCell<Cache>,
+    pub(crate) log: RefCell<Log>,
     pub(crate) recent: RefCell<Recent>,
     pub(crate) max_recent: usize,
     pub(crate) groups: BTreeSet<GroupNum>,
@@ -67,7 +69,40 @@ impl SqliteStore {
         write(self).inspect_err(|_| self.fail())
     }
 
+    /// The messages. Where another process writes, nothing is remembered from one moment to the next.
+    pub(crate) fn log(&self) -> RefMut<'_, Log> {
+        let mut log = self.log.borrow_mut();
+        if self.phase == Phase::ReadOnly && self.connection.is_autocommit() {
+            log.clear();
+        }
+        log
+    }
+
+    /// Reads one moment of the store, whatever another process or thread commits meanwhile: in one transaction, which
+    /// costs fewer locks of the file than as many reads alone and, for a reader, remembers within it what was read.
+    /// Keep it short: the log cannot be started over while it is open.
+    ///
+    /// # Errors
+    /// Those of `read`, and when the transaction cannot begin.
+    pub fn at_one_moment<T>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if !self.connection.is_autocommit() {
+            return read(self);
+        }
+        // For a reader this forgets what another moment was like.
+        drop(self.log());
+        self.execute("BEGIN", [])?;
+        let answer = read(self);
+        self.execute("COMMIT", [])?;
+        answer
+    }
+
     fn begin(&mut self) -> Result<(), StoreError> {
+        if self.log.get_mut().lost {
+            self.fail();
+        }
         match self.phase {
             Phase::Open => return Ok(()),
             Phase::Failed => return Err(backend(Misuse::Failed)),
@@ -84,6 +119,19 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Everything that the transaction has changed, and its end.
+    fn write_out(&self) -> Result<(), StoreError> {
+        let mut log = self.log();
+        if log.lost {
+            return Err(backend(Misuse::Failed));
+        }
+        log.end_block();
+        log.flush(&self.connection)?;
+        self.execute("COMMIT", [])?;
+        log.committed();
+        Ok(())
+    }
+
     pub(crate) fn read_data_version(&self) -> Result<i64, StoreError> {
         let mut statement = self.connection.prepare_cached("PRAGMA data_version").map_err(store_error)?;
         statement.query_row([], |row| row.get(0)).map_err(store_error)
@@ -93,6 +141,7 @@ impl SqliteStore {
     fn fail(&mut self) {
         self.phase = Phase::Failed;
         self.cache.borrow_mut().clear();
+        self.log.borrow_mut().clear();
         // SQLite may have undone it already. If this fails too, closing the connection will do it.
         if !self.connection.is_autocommit() {
             let _undone = self.execute("ROLLBACK", []);
@@ -106,7 +155,7 @@ impl Store for SqliteStore {
             Phase::Idle | Phase::ReadOnly => Ok(()),
             Phase::Failed => Err(backend(Misuse::Failed)),
             Phase::Open => {
-                self.execute("COMMIT", []).inspect_err(|_| self.fail())?;
+                self.write_out().inspect_err(|_| self.fail())?;
                 self.phase = Phase::Idle;
                 Ok(())
             }

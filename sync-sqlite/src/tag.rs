@@ -3,10 +3,13 @@
 //! The ids of wanted messages are chosen by peers, who could make any number of them begin alike. The key is
 //! secret to the store, so nobody can make many ids share a tag; those few that do are told apart by the id.
 
+use std::hash::Hasher as _;
+
 use hedgerow_proto::MessageId;
 use siphasher::sip::SipHasher13;
 
-/// The store's key for tags.
+/// The store's key for tags, and for the sums of blocks.
+#[derive(Clone)]
 pub(crate) struct TagKey(SipHasher13);
 
 impl TagKey {
@@ -19,10 +22,18 @@ impl TagKey {
         let [a, b, c, d, ..] = self.0.hash(id.as_bytes()).to_le_bytes();
         i32::from_le_bytes([a, b, c, d])
     }
+
+    /// What a block's bytes come to, with the number that it begins with.
+    pub(crate) fn sum(&self, first: u64, data: &[u8]) -> i64 {
+        let mut hasher = self.0;
+        hasher.write_u64(first);
+        hasher.write(data);
+        hasher.finish().cast_signed()
+    }
 }
 
-/// The first 4 bytes of an id as an integer that sorts as they do, and the other 28. The integer is what indexes
-/// have of the id.
+/// The first 4 bytes of an id as an integer that sorts as they do, and the other 28. The integer is what the table
+/// `late` has of the id; schemas before 4 had both.
 pub(crate) fn split(id: &MessageId) -> (i32, &[u8]) {
     let (head, tail) = id.as_bytes().split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
     ((u32::from_be_bytes(*head) ^ SIGN).cast_signed(), tail)

@@ -132,6 +132,12 @@ fn message(
     (id, row, body)
 }
 
+/// The number of the message at a position of a store that nobody has open.
+pub(crate) fn num_at(path: &std::path::Path, group: u32, position: u64) -> u64 {
+    let store = SqliteStore::open_read_only(path, hedgerow_sync_sqlite::Options::default()).unwrap();
+    store.at(GroupNum(group), position).unwrap().unwrap().num.0
+}
+
 pub(crate) fn head(store: &SqliteStore) -> u64 {
     store.load().unwrap().groups.first().map_or(0, |group| group.head)
 }

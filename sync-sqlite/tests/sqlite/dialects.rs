@@ -3,8 +3,8 @@
 use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, MessageId, PeerId, Visibility};
 use hedgerow_sync_core::store::check;
 use hedgerow_sync_core::{Config, Draft, Engine, Event, LinkProfile, MessageFacts, PushPolicy, Time};
+use hedgerow_sync_sqlite::forge::forge;
 use hedgerow_sync_sqlite::{Options, SqliteStore};
-use rusqlite::Connection;
 
 const NOW: Time = Time(1_700_000_000_000);
 const ANN: [u8; 32] = [1; 32];
@@ -121,12 +121,15 @@ fn dialect_groups_of_all_schemes_are_kept_checked_and_repaired() {
     drop(b);
 
     // A body of each group is altered: the id shows it, in every scheme.
-    let connection = Connection::open(&at_b).unwrap();
-    let changed = connection
-        .execute("UPDATE message SET body = x'58' WHERE position = 7 AND body IS NOT NULL", [])
+    for group in 1..4 {
+        let num = crate::content::num_at(&at_b, group, 7);
+        forge(&at_b, num, |message| {
+            let body = &mut message.as_mut().unwrap().body;
+            assert!(body.is_some());
+            *body = Some(b"X"[..].into());
+        })
         .unwrap();
-    assert_eq!(changed, 3);
-    drop(connection);
+    }
     let damaged = SqliteStore::open(&at_b, Options::default()).unwrap();
     let report = check(&damaged).unwrap();
     assert!(report.problem_count >= 3, "{:?}", report.problems);

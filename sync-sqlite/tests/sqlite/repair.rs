@@ -9,10 +9,12 @@ use hedgerow_sync_core::store::RepairReport;
 use hedgerow_sync_core::{
     Config, Draft, Engine, EngineError, Event, LinkProfile, Store, StoreError, Time, Verdict,
 };
+use hedgerow_sync_sqlite::forge::forge;
 use hedgerow_sync_sqlite::{Options, SqliteStore};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
+use crate::content::num_at;
 use crate::tamper::{change, columns, flips, values};
 
 const NOW: Time = Time(1_700_000_000_000);
@@ -209,8 +211,8 @@ fn a_repaired_store_and_an_honest_peer_end_with_the_same_messages() {
         "{tried} changes, {left} rows left behind; what only the damaged store had was lost by: {lost:?}"
     );
     assert!(tried > 100, "{tried}");
-    // What only the damaged store had is lost only with the row that was changed itself, or its group's.
-    let own = ["message.", "body.", "grp."];
+    // What only the damaged store had is lost only with the block or body that was changed itself, or its group's row.
+    let own = ["block.", "body.", "grp."];
     assert!(lost.keys().all(|column| own.iter().any(|of| column.starts_with(of))), "{lost:?}");
 }
 
@@ -240,10 +242,8 @@ fn own_messages_behind_a_damaged_one_survive_and_wait_for_it() {
     let (truth, at_bob) = scene(folder.path());
     let path = folder.path().join("ann.db");
     // A message in the middle that the peer has, too.
-    let connection = Connection::open(&path).unwrap();
-    let sql = "UPDATE message SET body = x'00' WHERE grp = 1 AND position = 3";
-    assert_eq!(connection.execute(sql, []).unwrap(), 1);
-    connection.close().unwrap();
+    let num = num_at(&path, 1, 3);
+    forge(&path, num, |message| message.as_mut().unwrap().body = Some(vec![0].into())).unwrap();
     let report = repair(&path);
     assert_eq!(report.quarantined_count, 1, "{report:?}");
     assert_eq!(report.groups[0].unchanged_to, 2);
@@ -262,12 +262,15 @@ fn a_tampered_body_is_not_sent() {
     let folder = tempfile::tempdir().unwrap();
     let (truth, _) = scene(folder.path());
     let path = folder.path().join("ann.db");
-    let connection = Connection::open(&path).unwrap();
     // The one that the peer lacks: it is about to be sent.
-    let sql = "UPDATE message SET body = CAST('forged' AS BLOB), body_len = 6
-        WHERE grp = 1 AND position = (SELECT max(position) FROM message WHERE grp = 1)";
-    assert_eq!(connection.execute(sql, []).unwrap(), 1);
-    connection.close().unwrap();
+    let head = SqliteStore::open(&path, options()).unwrap().load().unwrap().groups[0].head;
+    let num = num_at(&path, 1, head);
+    forge(&path, num, |message| {
+        let message = message.as_mut().unwrap();
+        message.body = Some(b"forged"[..].into());
+        message.row.body_len = 6;
+    })
+    .unwrap();
     let mut engines = [open(&path, 3).unwrap(), open(&folder.path().join("bob.db"), 4).unwrap()];
     let (who, error) = meet(&mut engines).unwrap_err();
     assert_eq!(who, 0);
@@ -291,14 +294,15 @@ fn a_page_of_rubbish_costs_its_rows_and_no_others() {
     let path = folder.path().join("long.db");
     let mut engine = open(&path, 1).unwrap();
     let group = share(&mut engine, BOB)[0];
-    for n in 0..400 {
+    for n in 0..1_000 {
         say(&mut engine, group, &format!("line {n}"), 200);
     }
     engine.commit().unwrap();
     drop(engine);
     let connection = Connection::open(&path).unwrap();
     // A leaf of the table of messages, neither the first nor the last.
-    let sql = "SELECT pageno FROM dbstat WHERE name = 'message' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 5";
+    let sql =
+        "SELECT pageno FROM dbstat WHERE name = 'block' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 5";
     let page = connection.query_row(sql, [], |row| row.get::<_, u32>(0));
     connection.close().unwrap();
     let Ok(page) = page else {
@@ -309,7 +313,7 @@ fn a_page_of_rubbish_costs_its_rows_and_no_others() {
     bytes[at..at + 4_096].fill(0x5a);
     std::fs::write(&path, bytes).unwrap();
     let report = repair(&path);
-    assert!(report.messages > 350, "{} messages", report.messages);
+    assert!(report.messages > 900, "{} messages", report.messages);
     assert!(report.quarantined_count > 0);
     assert!(SqliteStore::open(&path, options()).unwrap().check().unwrap().is_clean());
 }
@@ -348,12 +352,16 @@ fn a_changed_id_is_made_again_from_content_and_chain() {
     let folder = tempfile::tempdir().unwrap();
     let (truth, _) = scene(folder.path());
     let path = folder.path().join("ann.db");
-    let connection = Connection::open(&path).unwrap();
-    assert_eq!(
-        connection.execute("UPDATE message SET id_head = id_head + 1 WHERE position IN (2, 9)", []),
-        Ok(4)
-    );
-    connection.close().unwrap();
+    for (group, position) in [(1, 2), (1, 9), (2, 2), (2, 9)] {
+        let num = num_at(&path, group, position);
+        forge(&path, num, |message| {
+            let id = &mut message.as_mut().unwrap().row.id;
+            let mut bytes = *id.as_bytes();
+            bytes[3] ^= 1;
+            *id = MessageId::from_bytes(bytes);
+        })
+        .unwrap();
+    }
     let report = repair(&path);
     assert_eq!(report.quarantined_count, 0, "{report:?}");
     assert_eq!(read(&open(&path, 3).unwrap(), &truth).unwrap().len(), truth.len());

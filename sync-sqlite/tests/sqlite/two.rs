@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hedgerow_sync_core::StoreError;
-use hedgerow_sync_core::store::{MessageNum, Store as _};
+use hedgerow_sync_core::store::{Direction, MessageNum, Store as _};
 use hedgerow_sync_sqlite::{Options, SqliteStore};
 
 use crate::content::{GROUP, assert_clean, head, prepare, write_batch};
@@ -53,6 +53,46 @@ fn readers_see_each_commit_and_nothing_else() {
     }
     reader.commit().unwrap();
     reader.rollback().unwrap();
+}
+
+/// More is written than the store keeps in memory until the commit, so that some of it is in the log already.
+#[test]
+fn a_read_returns_while_a_write_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut store = SqliteStore::open(&path, impatient()).unwrap();
+    prepare(&mut store).unwrap();
+    write_batch(&mut store, 300, 200).unwrap();
+    store.set_value("cursor", b"k", Some(b"old")).unwrap();
+    store.commit().unwrap();
+    write_batch(&mut store, 9_000, 200).unwrap();
+    store.set_value("cursor", b"k", Some(b"new")).unwrap();
+
+    let reader = SqliteStore::open_read_only(&path, impatient()).unwrap();
+    let log = |reader: &SqliteStore| {
+        let rows = (1..=head(reader)).map(|position| reader.at(GROUP, position).unwrap().unwrap());
+        rows.map(|row| reader.content(row.num).unwrap().unwrap().body.unwrap().len()).sum::<usize>()
+    };
+    assert_eq!(log(&reader), 300 * 200);
+    assert_eq!(reader.value("cursor", b"k").unwrap(), Some(b"old".to_vec()));
+    assert_eq!(reader.page(GROUP, None, Direction::Backward, 500).unwrap().len(), 300);
+    // A moment stays what it was, also when the write is done.
+    reader
+        .at_one_moment(|reader| {
+            assert_eq!(log(reader), 300 * 200);
+            store.commit()?;
+            assert_eq!(log(reader), 300 * 200);
+            assert_eq!(reader.at(GROUP, 301)?, None);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(reader.value("cursor", b"k").unwrap(), Some(b"new".to_vec()));
+    reader
+        .at_one_moment(|reader| {
+            assert_eq!(log(reader), 9_300 * 200);
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[test]

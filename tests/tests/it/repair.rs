@@ -7,10 +7,23 @@ use serde_json::Value;
 
 use crate::support::{Device, befriend, eventually};
 
-/// Changes the store of a device whose daemon does not run.
-fn change(device: &Device, sql: &str) -> usize {
+/// Changes the first of these bytes that there are in the messages of a device whose daemon does not run.
+fn change(device: &Device, from: &[u8], to: &[u8]) {
     let connection = Connection::open(device.home().join("store.db")).unwrap();
-    connection.execute(sql, []).unwrap()
+    let mut statement = connection.prepare("SELECT first, data FROM block ORDER BY first").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let blocks: Vec<(i64, Vec<u8>)> = rows.map(Result::unwrap).collect();
+    let (first, data, at) = blocks
+        .into_iter()
+        .find_map(|(first, data)| {
+            let at = data.windows(from.len()).position(|bytes| bytes == from)?;
+            Some((first, data, at))
+        })
+        .expect("the bytes are there");
+    let mut changed = data;
+    changed[at..at + to.len()].copy_from_slice(to);
+    let sql = "UPDATE block SET data = ?2 WHERE first = ?1";
+    assert_eq!(connection.execute(sql, (first, changed)).unwrap(), 1);
 }
 
 #[test]
@@ -46,9 +59,7 @@ fn a_damaged_store_is_repaired_and_catches_up_with_a_friend() {
     said.sort();
 
     // The first text there is: much of the rest comes after it.
-    let sql = "UPDATE message SET body = CAST(replace(CAST(body AS TEXT), '0 to', '9 to') AS BLOB)
-        WHERE num = (SELECT min(num) FROM message WHERE instr(body, CAST('0 to' AS BLOB)) > 0)";
-    assert_eq!(change(&ada, sql), 1);
+    change(&ada, b"0 to", b"9 to");
     for command in [&["check"][..], &["read", "Ben"]] {
         let error = ada.fails(1, command);
         assert!(error.contains("hedgerow repair"), "{command:?}: {error}");

@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use hedgerow_sync_core::Store as _;
+use hedgerow_sync_core::store::MessageNum;
+use hedgerow_sync_sqlite::forge::forge;
+use hedgerow_sync_sqlite::{Options, SqliteStore};
 use rusqlite::Connection;
 
 use crate::support::{Device, befriend};
@@ -67,10 +71,8 @@ fn a_message_that_was_altered_on_the_disk_is_found_by_check() {
     befriend(&ada, &ben);
     ada.ok(&["send", "Ben", "a text that is long enough to be found"]);
     ada.check();
-    let connection = Connection::open(ada.home().join("store.db")).unwrap();
-    let altered = altered_bodies(&connection);
+    let altered = alter_bodies(&ada.home().join("store.db"));
     assert!(altered > 0, "no body was found to alter");
-    drop(connection);
     let output = ada.run(&["check", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -79,9 +81,24 @@ fn a_message_that_was_altered_on_the_disk_is_found_by_check() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("not in order"));
 }
 
-/// Alters a byte of the text in every body.
-fn altered_bodies(connection: &Connection) -> usize {
-    let alter = "UPDATE message SET body = CAST(substr(body, 1, 59) || x'01' || substr(body, 61) AS BLOB)
-                 WHERE length(body) > 60";
-    connection.execute(alter, []).unwrap()
+/// Alters a byte of the text in every body; how many.
+fn alter_bodies(path: &std::path::Path) -> usize {
+    let mut altered = 0;
+    let store = SqliteStore::open(path, Options::default()).unwrap();
+    let rows = store.scan(MessageNum(0), usize::MAX).unwrap();
+    drop(store);
+    for row in rows {
+        forge(path, row.num.0, |message| {
+            let body =
+                message.as_mut().and_then(|message| message.body.as_mut()).filter(|body| body.len() > 60);
+            if let Some(body) = body {
+                let mut bytes = body.to_vec();
+                bytes[59] = 1;
+                *body = bytes.into();
+                altered += 1;
+            }
+        })
+        .unwrap();
+    }
+    altered
 }
