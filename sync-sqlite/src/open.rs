@@ -31,7 +31,7 @@ pub struct Options {
     /// get into the index on the disk at once: the more, the fewer of its pages each of them costs. They are read
     /// when the store is opened. Default: 32,768.
     pub recent_ids: usize,
-    /// How much of the file is kept in memory, in bytes. Default: 16 MiB.
+    /// How much of the file is kept in memory, in bytes. Default: 2 MiB.
     pub page_cache_bytes: u64,
     /// Pages in the write-ahead log after which a commit moves them into the database. Default: 2,000.
     pub checkpoint_pages: u32,
@@ -47,7 +47,7 @@ impl Default for Options {
             max_bytes: None,
             cached_rows: 4_096,
             recent_ids: 32_768,
-            page_cache_bytes: 16 << 20,
+            page_cache_bytes: 2 << 20,
             checkpoint_pages: 2_000,
             vfs: None,
         }
