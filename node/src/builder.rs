@@ -24,6 +24,7 @@ use crate::home::{Home, Role};
 use crate::judge::Judge;
 use crate::net;
 use crate::node::{Node, checked_name};
+use crate::pace::Pace;
 use crate::shared::{Parts, Shared, Wrap};
 use crate::store::{AnyStore, Opener};
 
@@ -255,7 +256,8 @@ impl Builder {
         }
         let (judge, verdicts) = Judge::start()?;
         let (home, opener) = (settled.home, settled.opener);
-        let driver = Driver { me: Arc::new(me), shared, ends, opener, dice, judge, verdicts, home };
+        let pace = Pace::default();
+        let driver = Driver { me: Arc::new(me), shared, ends, opener, dice, judge, verdicts, home, pace };
         start(driver).await?;
         Ok(node)
     }

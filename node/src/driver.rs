@@ -1,7 +1,7 @@
 //! The engine's thread: takes everything that waits, commits once, answers, and lets the links pull.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hedgerow_sync_core::{StoreError, Time};
 use hedgerow_transports::CloseReason;
@@ -18,6 +18,7 @@ use crate::judge::{Judge, Verdicts};
 use crate::limits::{
     CALLS_PER_COMMIT, FIRST_REOPEN_MS, FRAMES_PER_COMMIT, MAX_REOPEN_MS, VERDICTS_PER_BATCH, WAITING_VERDICTS,
 };
+use crate::pace::Pace;
 use crate::shared::{Answer, Control, Ends, Job, Shared, WireInput};
 use crate::store::Opener;
 
@@ -37,6 +38,7 @@ pub(crate) struct Driver {
     pub(crate) verdicts: mpsc::Receiver<Verdicts>,
     /// Locked until the store is closed.
     pub(crate) home: Option<Home>,
+    pub(crate) pace: Pace,
 }
 
 /// The engine, or why there is none.
@@ -116,6 +118,13 @@ impl Driver {
             () = self.shared.room.notified() => {}
             () = sleep(limit) => {}
         }
+        self.take_waiting(takes_frames, batch);
+        self.gather(takes_frames, batch).await;
+        Wake::Input
+    }
+
+    /// Takes what is there, as far as one transaction goes.
+    fn take_waiting(&mut self, takes_frames: bool, batch: &mut Batch) {
         while batch.jobs.len() < CALLS_PER_COMMIT
             && let Ok(job) = self.ends.jobs.try_recv()
         {
@@ -130,7 +139,28 @@ impl Driver {
         {
             batch.inputs.push(input);
         }
-        Wake::Input
+    }
+
+    /// Waits a little for callers who are about to come, where the last commit had many ([`Pace`]).
+    async fn gather(&mut self, takes_frames: bool, batch: &mut Batch) {
+        let patience = self.pace.patience(batch.jobs.len());
+        if patience.is_zero() {
+            return;
+        }
+        let over = sleep(patience);
+        tokio::pin!(over);
+        while !self.pace.patience(batch.jobs.len()).is_zero() {
+            let (calls, frames) =
+                (batch.jobs.len() < CALLS_PER_COMMIT, takes_frames && batch.inputs.len() < FRAMES_PER_COMMIT);
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => return,
+                Some(job) = self.ends.jobs.recv(), if calls => batch.jobs.push(job),
+                Some(input) = self.ends.inputs.recv(), if frames => batch.inputs.push(input),
+                () = &mut over => return,
+            }
+            self.take_waiting(takes_frames, batch);
+        }
     }
 
     fn sleep_ms(&self, state: &State) -> u64 {
@@ -170,8 +200,11 @@ impl Driver {
     /// One transaction and what follows of it.
     fn step_up(&mut self, core: &mut Core, batch: Batch) -> Result<(), Arc<StoreError>> {
         let mut answers = Vec::with_capacity(batch.jobs.len());
+        let calls = batch.jobs.len();
         let done = apply(core, batch, &mut answers);
+        let began = Instant::now();
         let committed = done.and_then(|()| core.commit().map_err(failure));
+        self.pace.committed(calls, self.ends.jobs.len(), began.elapsed());
         let pumped = match &committed {
             Ok(()) => core.pump().map_err(failure),
             Err(error) => Err(error.clone()),

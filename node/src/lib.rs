@@ -39,6 +39,7 @@ mod judge;
 pub mod limits;
 mod net;
 mod node;
+mod pace;
 mod repair;
 mod shared;
 mod status;
