@@ -19,7 +19,8 @@ impl<S: Store> Engine<S> {
         let Some((peer, group)) = self.group_of(id, record.group) else { return Ok(()) };
         let salt = record.salt;
         let runs_elsewhere = self.reconciles.get(&(peer, group)).is_some_and(|run| run.link != id);
-        if runs_elsewhere || salt % SALTS_EACH >= MAX_SALTS {
+        let lossy = self.links.get(&id).is_none_or(|link| link.lossy.is_some());
+        if lossy || runs_elsewhere || salt % SALTS_EACH >= MAX_SALTS {
             self.refuse(id);
             return Ok(());
         }
