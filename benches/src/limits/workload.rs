@@ -157,6 +157,9 @@ impl<S: Store + Debug> Receiver<S> {
     pub(crate) fn bring_into_step(&mut self) -> Result<u64, Failure> {
         let peers: Vec<PeerId> = self.engine.status().peers.iter().map(|pair| pair.peer).collect();
         self.engine.link_down(self.link, self.now);
+        // What came unasked is offered a moment later.
+        self.now = self.now + 1_000;
+        self.engine.handle_timeout(self.now)?;
         for (other, seed) in peers.iter().zip(20..) {
             let mut engine = Engine::open(MemoryStore::new(), Config::default(), [seed; 32], self.now)?;
             engine.add_group(&descriptor()?, false)?;

@@ -191,6 +191,11 @@ impl Lossy {
         }
     }
 
+    /// The highest number of a frame that came.
+    pub(super) fn newest_received(&self) -> u64 {
+        self.received.max()
+    }
+
     /// The measured round trip in ms.
     pub(super) fn round_trip_ms(&self) -> Option<u64> {
         self.rtt.measured_ms()

@@ -356,6 +356,11 @@ impl<S: Store> Engine<S> {
         let group = link.tags.get(&announce.tag).copied();
         // Another name: the peer was away meanwhile, and ignored what came.
         let renamed = before.map(|(number, _)| number).filter(|&number| number != announce.number);
+        // What it acknowledged in later frames it holds, though this one does not say so.
+        let overtaken = link.lossy.as_ref().is_some_and(|lossy| lossy.newest_received() > frame)
+            && before.is_some()
+            && renamed.is_none()
+            && !announce.reset;
         renamed.map(|number| link.theirs.remove(&number));
         link.theirs.insert(announce.number, group);
         let mut kept = announce.clone();
@@ -382,6 +387,9 @@ impl<S: Store> Engine<S> {
         pair.has = if agreed {
             let mut has: SpanSet = announce.held.iter().copied().collect();
             has.truncate(announce.mark.min(head));
+            if overtaken {
+                pair.has.spans().for_each(|span| has.insert_span(span));
+            }
             has
         } else {
             SpanSet::new()

@@ -55,6 +55,8 @@ fn a_thousand_peers_with_a_link_each_are_served() {
             net.run(100);
         }
     }
+    // The last one is offered a moment later.
+    net.run(200);
     assert_eq!(net.engines[0].status().groups[0].delivered, 10);
     for link in links {
         assert_eq!(news(&mut net, link), 10);
@@ -89,6 +91,8 @@ fn many_links_of_one_peer_are_one_peer() {
             net.run(100);
         }
     }
+    // The last one is offered a moment later.
+    net.run(200);
     let status = net.engines[0].status();
     let pair = status.peers.iter().find(|pair| pair.peer == hand.id).unwrap();
     assert!(pair.requested <= 512, "{}", pair.requested);
