@@ -144,34 +144,24 @@ impl<S: Store + Debug> Sides<S> {
             }
         };
         self.links = Some(links);
+        let [to_b, to_a] = links;
         let mut crossed = Crossed::default();
         // What each side heard is of so many trips; what it says then is of one more.
-        let mut heard = [0, 0];
+        let (mut heard_by_a, mut heard_by_b) = (0, 0);
         loop {
-            let mut quiet = true;
-            for from in 0..2 {
-                let to = 1 - from;
-                let mut frames = Vec::new();
-                // A socket's worth, then the other side's turn.
-                for _ in 0..16 {
-                    frames.extend(self.engines[from].poll_transmit(links[from], self.now, usize::MAX)?);
-                }
-                if frames.is_empty() {
-                    continue;
-                }
-                quiet = false;
-                crossed.bytes += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
-                heard[to] = heard[to].max(heard[from] + 1);
-                for frame in frames {
-                    self.engines[to].receive(links[to], frame, self.now)?;
-                }
-                take_events(&mut self.engines[to], &self.descriptor, self.now)?;
-                let head = |engine: &Engine<S>| engine.groups().first().map_or(0, |group| group.head);
-                if crossed.trips == 0 && head(&self.engines[1]) == self.written {
-                    crossed.trips = heard[1];
-                }
+            let there = carry((&mut *a, to_b), (&mut *b, to_a), &self.descriptor, self.now)?;
+            if there > 0 {
+                heard_by_b = heard_by_b.max(heard_by_a + 1);
             }
-            if quiet {
+            if crossed.trips == 0 && b.groups().first().is_some_and(|group| group.head == self.written) {
+                crossed.trips = heard_by_b;
+            }
+            let back = carry((&mut *b, to_a), (&mut *a, to_b), &self.descriptor, self.now)?;
+            if back > 0 {
+                heard_by_a = heard_by_a.max(heard_by_b + 1);
+            }
+            crossed.bytes += there + back;
+            if there + back == 0 {
                 return Ok(crossed);
             }
         }
@@ -197,6 +187,23 @@ impl<S: Store + Debug> Sides<S> {
         }
         Ok(())
     }
+}
+
+/// Brings over a socket's worth of frames, then it is the other side's turn; how many bytes that were.
+fn carry<S: Store>(
+    (from, out): (&mut Engine<S>, LinkId),
+    (to, into): (&mut Engine<S>, LinkId),
+    group: &GroupDescriptor,
+    now: Time,
+) -> Result<u64, Failure> {
+    let mut bytes = 0;
+    for _ in 0..16 {
+        let Some(frame) = from.poll_transmit(out, now, usize::MAX)? else { break };
+        bytes += frame.len() as u64;
+        to.receive(into, frame, now)?;
+    }
+    take_events(to, group, now)?;
+    Ok(bytes)
 }
 
 /// Commits what came, and judges it where that is asked for.

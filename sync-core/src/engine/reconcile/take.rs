@@ -117,10 +117,12 @@ impl<S: Store> Engine<S> {
             Some(Role::Again { .. }) if symbols.first == 0 && runs_salt == Some(salt) => {
                 self.begin_solving(id, peer, group, salt, symbols)?;
             }
-            Some(Role::Saying(_) | Role::Asking { .. }) if symbols.first == 0 && salt % SALTS_EACH == 0 => {
+            Some(Role::Saying(_) | Role::Asking { .. })
+                if symbols.first == 0 && salt.is_multiple_of(SALTS_EACH) =>
+            {
                 self.begin_solving(id, peer, group, salt, symbols)?;
             }
-            None if symbols.first == 0 && salt % SALTS_EACH == 0 => {
+            None if symbols.first == 0 && salt.is_multiple_of(SALTS_EACH) => {
                 let interval = self.config.reconcile_interval_ms / 2;
                 if !self.may_reconcile(id, peer, group, interval) {
                     self.decline(peer, group);
