@@ -113,11 +113,12 @@ fn way(
     (sink, Box::pin(stream))
 }
 
-async fn sync(stores: &[SqliteStore; 2], key: &SigningKey) -> Result<(Wire, usize)> {
+/// A contact. `most`: so many operations come at most; the library drops what is not taken in time.
+async fn sync(stores: &[SqliteStore; 2], key: &SigningKey, most: usize) -> Result<(Wire, usize)> {
     let wire = Rc::new(RefCell::new(Wire::default()));
     let logs = BTreeMap::from([(key.verifying_key(), vec![LOG])]);
     let session = |store: &SqliteStore| {
-        let (tx, rx) = broadcast::channel(8 * BATCH);
+        let (tx, rx) = broadcast::channel(most + 16);
         (Sync::new(store.clone(), logs.clone(), tx), rx)
     };
     let ((a, events_a), (b, events_b)) = (session(&stores[0]), session(&stores[1]));
@@ -151,11 +152,11 @@ pub async fn run(work: Work) -> Result<Outcome> {
     let mut last = None;
     write(&stores[0], &key, &mut last, 0, work.before()).await?;
     if work.before() > 0 {
-        sync(&stores, &key).await?;
+        sync(&stores, &key, work.messages).await?;
     }
     write(&stores[0], &key, &mut last, work.before(), work.messages).await?;
     let meter = Meter::start()?;
-    let (wire, arrived) = sync(&stores, &key).await?;
+    let (wire, arrived) = sync(&stores, &key, work.messages).await?;
     let outcome = meter.stop(&wire)?;
     ensure!(arrived == work.missing, "{arrived} of {} arrived", work.missing);
     let newest: Option<Operation<()>> =
