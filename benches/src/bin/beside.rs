@@ -189,7 +189,7 @@ impl<S: Store + Debug> Sides<S> {
     }
 }
 
-/// Brings over a socket's worth of frames, then it is the other side's turn; how many bytes that were.
+/// Brings over all that is to be said, then it is the other side's turn; how many bytes that were.
 fn carry<S: Store>(
     (from, out): (&mut Engine<S>, LinkId),
     (to, into): (&mut Engine<S>, LinkId),
@@ -197,8 +197,7 @@ fn carry<S: Store>(
     now: Time,
 ) -> Result<u64, Failure> {
     let mut bytes = 0;
-    for _ in 0..16 {
-        let Some(frame) = from.poll_transmit(out, now, usize::MAX)? else { break };
+    while let Some(frame) = from.poll_transmit(out, now, usize::MAX)? {
         bytes += frame.len() as u64;
         to.receive(into, frame, now)?;
     }
