@@ -12,7 +12,7 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(at: &Path) -> Result<Self, String> {
         let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
             .arg(at)
             .output()
             .map_err(|error| error.to_string())?;
@@ -41,7 +41,8 @@ fn a_full_disk_is_told_and_loses_nothing_that_was_accepted() {
     };
     for with_daemon in [false, true] {
         let ballast = disk.0.join("ballast");
-        fs::write(&ballast, vec![0; 2 << 20]).unwrap();
+        // As much as all the rest: what is in the log of the store goes into the database when there is room for it.
+        fs::write(&ballast, vec![0; 4 << 20]).unwrap();
         let mut ada = Device::on(&disk.0.join(format!("home-{with_daemon}")), "Ada");
         befriend(&ada, &Device::new("Ben"));
         if with_daemon {
