@@ -159,6 +159,7 @@ impl<S: Store> Engine<S> {
             ("spans that it asked for", session.asked.span_count(), MAX_ASKED_SPANS),
             ("spans that it asked for in vain", session.unavailable.span_count(), MAX_ASKED_SPANS),
             ("ids that it asked for", session.asked_ids.len() + session.unavailable_ids.len(), MAX_ASKED_IDS),
+            ("ids that it asked for too early", session.in_vain.len(), MAX_ASKED_IDS),
             ("spans turned away", session.turned_away.span_count(), 2 * MAX_TURNED_AWAY),
             ("ids turned away", session.turned_ids.len(), MAX_TURNED_AWAY),
         ];

@@ -400,6 +400,7 @@ impl<S: Store> Engine<S> {
         if row.state == MessageState::Lapsed || self.is_over(row) {
             self.note_pruned(row.group, row.position);
             self.change_state(row, MessageState::Pruned)?;
+            self.tell_who_asked(row.group, &row.id);
         } else {
             self.change_state(row, MessageState::Delivered)?;
         }

@@ -234,6 +234,9 @@ pub(super) struct Session {
     /// What the peer asked for in vain.
     pub(super) unavailable: SpanSet,
     pub(super) unavailable_ids: IdQueue,
+    /// What the peer was told we do not have, though we hold it or wait for it: it hears of it if it is delivered
+    /// without a body.
+    pub(super) in_vain: IdQueue,
     /// The peer's positions that we owe an ACK.
     pub(super) acks: SpanSet,
     pub(super) ack_ids: IdQueue,

@@ -279,7 +279,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Asks the best source, if nobody was asked yet.
-    fn dispatch(&mut self, id: MessageId) {
+    pub(super) fn dispatch(&mut self, id: MessageId) {
         let Some(want) = self.wants.map.get(&id) else { return };
         let (group, asked, needed) = (want.group, want.asked, want.needed);
         let (not_before, report_at) = (want.not_before, want.since + self.config.missing_report_ms);

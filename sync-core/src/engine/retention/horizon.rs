@@ -5,6 +5,7 @@
 use hedgerow_proto::{MessageId, Tombstone};
 
 use crate::config::Horizon;
+use crate::engine::receive::MAX_ASKED_IDS;
 use crate::engine::{Engine, LinkId};
 use crate::error::EngineError;
 use crate::event::Event;
@@ -50,6 +51,9 @@ impl<S: Store> Engine<S> {
         let wanted = row.is_some_and(|row| row.state == MessageState::Wanted);
         if !possible || !agrees || (wanted && !self.note_claim(&id, group, claim)) {
             self.refuse(link);
+        } else if wanted {
+            // It may come without being asked for, after the peer had said that it has no such message.
+            self.dispatch(id);
         }
         Ok(())
     }
@@ -73,12 +77,29 @@ impl<S: Store> Engine<S> {
         row.height = claim.height;
         self.append(&mut row);
         self.change_state(&mut row, MessageState::Gap)?;
+        self.tell_who_asked(row.group, &id);
         self.after_delivery(&row, &[], true)?;
         self.close_offers(row.group, row, sources);
         if let (Some(group), Some(peer)) = (self.groups.get(&row.group), self.peers.get(&claim.peer)) {
             self.events.push_back(Event::HistoryGap { group: group.id, id, peer: peer.id });
         }
         Ok(())
+    }
+
+    /// A message was delivered without a body: it is never offered, so whoever asked for it in vain is told.
+    pub(in crate::engine) fn tell_who_asked(&mut self, group: GroupNum, id: &MessageId) {
+        let mut told = Vec::new();
+        for link in self.links.values() {
+            let pair = self.peers.get_mut(&link.peer).and_then(|state| state.groups.get_mut(&group));
+            let Some(session) = pair.map(|pair| &mut pair.session) else { continue };
+            let full = session.asked_ids.len() + session.unavailable_ids.len() >= MAX_ASKED_IDS;
+            if session.in_vain.contains(id) && !full {
+                session.in_vain.remove(id);
+                session.unavailable_ids.push_back(*id);
+                told.push(link.peer);
+            }
+        }
+        told.into_iter().for_each(|peer| self.wake(peer, group));
     }
 
     fn is_wanted_in_one_group(&self, row: &MessageRow) -> Result<bool, EngineError> {

@@ -6,7 +6,7 @@ use super::news::Put;
 use super::{Draft, ID_SIZE, RECORD_OVERHEAD, SPAN_SIZE, TOMBSTONE_SIZE};
 use crate::engine::facts::MAX_OWED;
 use crate::engine::lossy::Item;
-use crate::engine::receive::MAX_ASKED_SPANS;
+use crate::engine::receive::{MAX_ASKED_IDS, MAX_ASKED_SPANS};
 use crate::engine::state::{Link, PeerGroup};
 use crate::engine::wants::pause_ms;
 use crate::engine::{Engine, LinkId, Timer};
@@ -111,10 +111,17 @@ impl<S: Store> Engine<S> {
             room -= ID_SIZE;
             ids.push(id);
             let row = self.store.find(&id)?.filter(|row| row.group == group);
-            let shared = self.pair_mut(peer, group).is_some_and(|pair| pair.visibility == Visibility::Shared);
-            if let Some(row) = row.filter(|row| shared && row.state.is_delivered() && !row.state.has_body()) {
+            let pair = self.pair_mut(peer, group).filter(|pair| pair.visibility == Visibility::Shared);
+            let (Some(row), Some(pair)) = (row, pair) else { continue };
+            if row.state.is_delivered() && !row.state.has_body() {
                 room -= TOMBSTONE_SIZE;
                 tombstones.push(tombstone_of(&row));
+            } else if matches!(row.state, MessageState::Wanted | MessageState::Lapsed) {
+                pair.session.in_vain.remove(&id);
+                pair.session.in_vain.push_back(id);
+                if pair.session.in_vain.len() > MAX_ASKED_IDS {
+                    pair.session.in_vain.pop_front();
+                }
             }
         }
         if positions.is_empty() && ids.is_empty() {

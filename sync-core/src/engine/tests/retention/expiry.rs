@@ -1,5 +1,7 @@
 //! Messages whose time is over are gone everywhere, and are not sent any more.
 
+use hedgerow_proto::{Frame, GroupRef, PeerId, Request, Tombstone, Unavailable};
+
 use super::{checked, held, judge, pruned, state_of};
 use crate::engine::tests::faults::{Liar, message};
 use crate::store::{MessageState, Store as _};
@@ -104,6 +106,64 @@ fn who_asks_for_it_afterwards_hears_that_it_is_gone() {
     assert!(net.events[1].iter().any(|event| matches!(event, Event::HistoryGap { .. })));
     checked(&net, 1);
     net.assert_silent();
+}
+
+// spec: unavailable-later
+#[test]
+fn who_asked_for_it_too_early_hears_of_it_when_it_is_gone() {
+    let mut net = Net::new(1, 1);
+    net.judge = judge;
+    let group = net.group("g", true);
+    let at = (net.now + 1_000).as_timestamp_ms();
+    let root = message(group, &format!("a:{at}:root"), &[]);
+    let waits = message(group, &format!("a:{at}:waits"), &[&root]);
+    let teller = Liar::named(&mut net, PeerId::from_bytes([98; 32]), &[group]);
+    teller.send(&mut net, 1, &waits);
+    net.run(1_000);
+    assert_eq!(state_of(&net, 0, &waits.id()), Some(MessageState::Lapsed));
+    // What it holds waits for this one, which will never be offered.
+    let asks = Liar::new(&mut net, &[group]);
+    let request = Request { group: GroupRef::Number(1), positions: vec![], ids: vec![waits.id(), root.id()] };
+    asks.say(&mut net, &Frame { requests: vec![request], ..Frame::default() }).unwrap();
+    let hear = |net: &mut Net| -> Vec<_> {
+        asks.hear(net).into_iter().flat_map(|frame| frame.unavailables).collect()
+    };
+    let said = hear(&mut net);
+    assert_eq!(said.iter().map(|said| (said.ids.len(), said.tombstones.len())).collect::<Vec<_>>(), [(2, 0)]);
+    net.run(10_000);
+    assert_eq!(hear(&mut net), []);
+    teller.send(&mut net, 1, &root);
+    let said = hear(&mut net);
+    let gone: Vec<_> = said.iter().flat_map(|said| &said.tombstones).map(|tombstone| tombstone.id).collect();
+    assert_eq!(gone, [root.id(), waits.id()]);
+    checked(&net, 0);
+    net.run(10_000);
+    assert_eq!(hear(&mut net), []);
+}
+
+#[test]
+fn a_tombstone_counts_though_the_answer_before_it_was_no() {
+    let mut net = Net::new(1, 1);
+    net.judge = judge;
+    let group = net.group("g", true);
+    let gone = message(group, "a:-:gone", &[]);
+    let child = message(group, "a:-:child", &[&gone]);
+    let liar = Liar::new(&mut net, &[group]);
+    liar.send(&mut net, 1, &child);
+    let asked = liar.hear(&mut net).into_iter().flat_map(|frame| frame.requests).flat_map(|asked| asked.ids);
+    assert_eq!(asked.collect::<Vec<_>>(), [gone.id()]);
+    let (group_ref, ids) = (GroupRef::Number(1), vec![gone.id()]);
+    let no = Unavailable { group: group_ref, positions: vec![], ids: ids.clone(), tombstones: vec![] };
+    liar.say(&mut net, &Frame { unavailables: vec![no.clone()], ..Frame::default() }).unwrap();
+    net.run(3_600_000);
+    assert_eq!(state_of(&net, 0, &child.id()), Some(MessageState::Waiting));
+    let tombstones = vec![Tombstone { id: gone.id(), eff_ms: 5, height: 1 }];
+    liar.say(&mut net, &Frame { unavailables: vec![Unavailable { tombstones, ..no }], ..Frame::default() })
+        .unwrap();
+    net.run(120_000);
+    assert_eq!(state_of(&net, 0, &child.id()), Some(MessageState::Delivered));
+    assert!(net.events[0].iter().any(|event| matches!(event, Event::HistoryGap { .. })));
+    checked(&net, 0);
 }
 
 #[test]
