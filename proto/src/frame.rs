@@ -150,6 +150,9 @@ pub struct Ack {
     pub duplicates: u32,
     /// The sender's chain value at the last position in `known`; 0 where there is none.
     pub chain: u64,
+    /// What the receiver calls the group, if that is another number than the sender's; else 0. The receiver may have
+    /// left the group meanwhile, and be in it again with another log: then it has another number.
+    pub yours: u32,
 }
 
 /// MESSAGE records of one group.

@@ -200,6 +200,7 @@ fn ack_to_wire(ack: &Ack) -> Result<v1::Ack, EncodeError> {
         ids: ids_to_wire(&ack.ids),
         duplicates: ack.duplicates,
         chain: ack.chain,
+        yours: ack.yours,
     })
 }
 
@@ -211,6 +212,7 @@ fn ack_from_wire(ack: v1::Ack) -> Result<Ack, DecodeError> {
         ids: ids_from_wire("ACK", &ack.ids)?,
         duplicates: ack.duplicates,
         chain: ack.chain,
+        yours: ack.yours,
     })
 }
 

@@ -264,6 +264,7 @@ fn ack(v: &Value) -> Ack {
         ids: ids(&v["ids"]),
         duplicates: small(&v["duplicates"]),
         chain: large(&v["chain"]),
+        yours: 0,
     }
 }
 

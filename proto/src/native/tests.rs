@@ -94,7 +94,7 @@ prop_compose! {
                 number: 3, tag, visibility: Visibility::Visible, held, mark, mark_chain: !mark, reset,
                 summary: (mark % 3 > 0).then_some(Summary { count: mark, sample: u128::from(!mark) << 64 | 5 }),
             }).collect(),
-            acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77 }).collect(),
+            acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77, yours: 0 }).collect(),
             batches,
             requests: asks.iter().cloned().map(|(positions, ids)| Request { group, positions, ids }).collect(),
             unavailables: asks.into_iter().map(|(positions, ids)| {
@@ -212,8 +212,15 @@ fn what_cannot_be_read_back_is_not_written() {
     assert!(refused(&offer(&[None])));
     assert!(refused(&offer(&[Some(5), Some(6), Some(6)])));
     assert!(refused(&offer(&[Some(u64::MAX), Some(5)])));
-    let ack =
-        Ack { group: GroupRef::Unnamed, held: vec![], known: vec![], ids: vec![], duplicates: 0, chain: 0 };
+    let ack = Ack {
+        group: GroupRef::Unnamed,
+        held: vec![],
+        known: vec![],
+        ids: vec![],
+        duplicates: 0,
+        chain: 0,
+        yours: 0,
+    };
     assert!(refused(&Frame { acks: vec![ack], ..Frame::default() }));
     let step = |step| {
         let record = Reconcile { group: GroupRef::Number(1), salt: 0, step };

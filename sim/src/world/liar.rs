@@ -123,7 +123,16 @@ impl Liar {
         }
         if self.does(Deed::LyingAcks) {
             let held = vec![Span { first: 1, last: 1 << 20 }];
-            frame.acks.push(Ack { group, held, known: Vec::new(), ids: Vec::new(), duplicates: 0, chain: 0 });
+            // Whatever the other side calls the group: one of them is right.
+            frame.acks.extend((0..4).map(|yours| Ack {
+                group,
+                held: held.clone(),
+                known: Vec::new(),
+                ids: Vec::new(),
+                duplicates: 0,
+                chain: 0,
+                yours,
+            }));
         }
         if self.does(Deed::AskForAll) {
             let positions = vec![Span { first: 1, last: 1 << 20 }];

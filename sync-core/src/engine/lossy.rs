@@ -201,6 +201,18 @@ impl Lossy {
         self.rtt.measured_ms()
     }
 
+    /// The log of which we acknowledged positions is none any more: they are not said again.
+    pub(super) fn forget_positions(&mut self, group: GroupNum) {
+        for item in self.sent.values_mut().flat_map(|frame| &mut frame.items) {
+            if let Item::Ack { group: of, held, known, .. } = item
+                && *of == group
+            {
+                held.clear();
+                known.clear();
+            }
+        }
+    }
+
     /// How long to wait, in ms, before something that is missing is asked for: it may only be late.
     pub(super) fn patience_ms(&self) -> u64 {
         2 * self.rtt.timeout()

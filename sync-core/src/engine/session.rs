@@ -93,6 +93,8 @@ impl<S: Store> Engine<S> {
                 names_in_vain: false,
                 farewells: VecDeque::new(),
                 theirs: BTreeMap::new(),
+                called: BTreeMap::new(),
+                left: BTreeSet::new(),
                 stances: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 announced: BTreeMap::new(),
@@ -199,6 +201,7 @@ impl<S: Store> Engine<S> {
             link.announce_again.remove(&group);
             link.carried.remove(&group);
             link.refs.remove(&group);
+            link.called.remove(&group);
             link.stances.remove(&group);
             self.wake_link(id);
         }
@@ -237,6 +240,9 @@ impl<S: Store> Engine<S> {
                 continue;
             }
             link.announce_due.insert(group);
+            if link.left.contains(&id) && !link.ours.contains_key(&group) {
+                link.void(group);
+            }
             if let Some(hello) = &link.hello {
                 let tag = Announce::tag_of(&hello.nonce, id);
                 link.tags.insert(tag, group);
@@ -369,8 +375,12 @@ impl<S: Store> Engine<S> {
         }
         link.announced.insert(announce.tag, (frame, kept));
         let Some(group) = group else { return Ok(Ok(())) };
+        link.called.insert(group, announce.number);
         if renamed.is_some() {
             link.refs.remove(&group);
+            if let Some(lossy) = &mut link.lossy {
+                lossy.forget_positions(group);
+            }
         }
         let before = link.stances.insert(group, announce.visibility);
         let same = before == Some(announce.visibility) && renamed.is_none() && !announce.reset;
@@ -412,10 +422,12 @@ impl<S: Store> Engine<S> {
         if announce.visibility == Visibility::Invisible || renamed.is_some() {
             // What was under way when the peer left the group was refused there.
             self.void_in_flight(peer, group, |sent| sent.link == id);
-            // It may have given up what it sent before.
+            // It may have given up what it sent before, and the log in which that stood.
             if let Some(pair) = self.pair_mut(peer, group) {
                 pair.session.known.clear();
+                pair.session.acks.clear();
             }
+            self.holders.values_mut().for_each(|peers| peers.retain(|(of, _)| *of != peer));
         }
         self.settle_in_flight(peer, group);
         self.renew_stance(peer, group);

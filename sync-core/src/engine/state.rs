@@ -312,6 +312,8 @@ pub(super) struct Link {
     /// What we call the groups.
     pub(super) ours: BTreeMap<GroupNum, OurName>,
     pub(super) next_number: u32,
+    /// Groups that we left while the link was up: should we join one again, the peer must void what it knows of our log.
+    pub(super) left: BTreeSet<GroupId>,
     /// How often we said symbols, in any group.
     pub(super) reconciles: u32,
     pub(super) announce_due: BTreeSet<GroupNum>,
@@ -323,6 +325,8 @@ pub(super) struct Link {
     pub(super) farewells: VecDeque<(u32, [u8; TAG_LEN])>,
     /// What the peer calls them; `None` for those we do not know.
     pub(super) theirs: BTreeMap<u32, Option<GroupNum>>,
+    /// The same the other way round: the last name of each group.
+    pub(super) called: BTreeMap<GroupNum, u32>,
     /// The peer's side of the sharing of each group, as it announced it on this link.
     pub(super) stances: BTreeMap<GroupNum, Visibility>,
     /// Tags of the groups visible to the peer, under its nonce.

@@ -15,6 +15,7 @@ mod other_groups;
 mod overtaken;
 mod questions;
 mod reconcile;
+mod rejoined;
 mod repeats;
 mod retention;
 mod room;

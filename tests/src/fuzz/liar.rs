@@ -113,6 +113,7 @@ impl Liar {
                 ids: ids(world, tape),
                 duplicates: tape.byte().into(),
                 chain,
+                yours: 0,
             }),
             1 | 2 => {
                 let first = tape.byte();

@@ -107,8 +107,15 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
         2 => frame.announces = vec![Announce { visibility: Visibility::Invisible, ..announce(setup, 1) }],
         // It holds everything, and so do you.
         3 => {
-            frame.acks =
-                vec![Ack { group, held: five.clone(), known: five, ids: ids(), duplicates: 3, chain: 7 }];
+            frame.acks = vec![Ack {
+                group,
+                held: five.clone(),
+                known: five,
+                ids: ids(),
+                duplicates: 3,
+                chain: 7,
+                yours: 0,
+            }];
         }
         // It offers what it does not send.
         4 => {

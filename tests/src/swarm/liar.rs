@@ -142,7 +142,8 @@ impl Liar {
                 let ids = (0..self.rng.random_range(0..20)).map(|_| self.any_id()).collect();
                 let (held, known) = (self.spans(60), self.spans(60));
                 let duplicates = self.rng.random_range(0..3);
-                frame.acks = vec![Ack { group, held, known, ids, duplicates, chain: self.rng.random() }];
+                frame.acks =
+                    vec![Ack { group, held, known, ids, duplicates, chain: self.rng.random(), yours: 0 }];
             }
             Deed::EmptyOffers => {
                 let count = *pick(&mut self.rng, &[1, 10, 100, 600]);

@@ -28,7 +28,10 @@ fn request(ids: Vec<MessageId>) -> Frame {
 
 fn ack(ids: Vec<MessageId>) -> Frame {
     let (group, held, known) = (GroupRef::Number(1), vec![], vec![]);
-    Frame { acks: vec![Ack { group, held, known, ids, duplicates: 0, chain: 0 }], ..Frame::default() }
+    Frame {
+        acks: vec![Ack { group, held, known, ids, duplicates: 0, chain: 0, yours: 0 }],
+        ..Frame::default()
+    }
 }
 
 /// The bodies in some frames, as text, and the positions and ids that they offer or acknowledge.

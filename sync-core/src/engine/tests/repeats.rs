@@ -34,7 +34,7 @@ fn request(positions: Vec<Span>, ids: Vec<MessageId>) -> Request {
 
 fn ack_all() -> Ack {
     let (group, held) = (GroupRef::Number(1), vec![ALL]);
-    Ack { group, held, known: vec![], ids: vec![], duplicates: 0, chain: 0 }
+    Ack { group, held, known: vec![], ids: vec![], duplicates: 0, chain: 0, yours: 0 }
 }
 
 fn bodies(frames: &[Frame]) -> u64 {
