@@ -1,6 +1,7 @@
 //! Two peers that hold nearly the same, and do not know it of each other.
 
 mod liars;
+mod places;
 mod random;
 
 use hedgerow_proto::{GroupId, ReconcileStep, Visibility};

@@ -14,22 +14,22 @@ use crate::testing::{Net, descriptor};
 use crate::{Config, LinkProfile};
 use hedgerow_proto::{PeerId, Visibility};
 
-const MANY: usize = 200;
+pub(super) const MANY: usize = 200;
 
 /// Node 0 with messages of its own, and a peer that says it holds some of them, or all.
-struct Scene {
-    net: Net,
-    group: GroupId,
+pub(super) struct Scene {
+    pub(super) net: Net,
+    pub(super) group: GroupId,
     ids: Vec<MessageId>,
-    liar: Liar,
+    pub(super) liar: Liar,
     /// The nonce of node 0.
     nonce: [u8; NONCE_LEN],
     /// What node 0 said first.
-    first: Vec<Frame>,
+    pub(super) first: Vec<Frame>,
 }
 
 /// `asks`: node 0 has said HELLO when the peer comes, whose nonce is lower.
-fn scene(asks: bool, held: usize) -> Scene {
+pub(super) fn scene(asks: bool, held: usize) -> Scene {
     let config = Config { reconcile_interval_ms: 0, ..Config::default() };
     scene_with(config, asks, held)
 }
@@ -57,12 +57,12 @@ fn scene_with(config: Config, asks: bool, held: usize) -> Scene {
 }
 
 impl Scene {
-    fn say(&mut self, salt: u32, step: ReconcileStep) {
+    pub(super) fn say(&mut self, salt: u32, step: ReconcileStep) {
         let record = Reconcile { group: GroupRef::Number(1), salt, step };
         self.liar.say(&mut self.net, &Frame { reconciles: vec![record], ..Frame::default() }).unwrap();
     }
 
-    fn hear(&mut self) -> Vec<Frame> {
+    pub(super) fn hear(&mut self) -> Vec<Frame> {
         self.liar.hear(&mut self.net)
     }
 
@@ -98,7 +98,7 @@ fn message_of(group: GroupId, body: &[u8]) -> Message {
     Message::new(group, 1_700_000_000_000, vec![], bytes::Bytes::copy_from_slice(body)).unwrap()
 }
 
-fn steps(frames: &[Frame]) -> Vec<ReconcileStep> {
+pub(super) fn steps(frames: &[Frame]) -> Vec<ReconcileStep> {
     frames.iter().flat_map(|frame| &frame.reconciles).map(|record| record.step.clone()).collect()
 }
 
