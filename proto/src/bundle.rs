@@ -95,7 +95,7 @@ impl Codec for BundleCodec {
         let acks = ids("ACK", &bundle.acks)?;
         if !acks.is_empty() {
             let (held, known) = (Vec::new(), Vec::new());
-            frame.acks.push(Ack { group, held, known, ids: acks, duplicates: 0, chain: 0, yours: 0 });
+            frame.acks.push(Ack { group, held, known, ids: acks, duplicates: 0, chain: 0, reset: 0 });
         }
         let requests = ids("REQUEST", &bundle.requests)?;
         if !requests.is_empty() {
@@ -187,7 +187,7 @@ mod tests {
                 ids: vec![id(1), id(2)],
                 duplicates: 0,
                 chain: 0,
-                yours: 0,
+                reset: 0,
             }],
             requests: vec![Request { group, positions: vec![], ids: vec![id(3)] }],
             offers: vec![Offer { group, items: vec![OfferItem { position: None, id: id(4) }], chain: 0 }],

@@ -92,8 +92,9 @@ pub struct Announce {
     pub mark: u64,
     /// That chain value.
     pub mark_chain: u64,
-    /// The receiver is to forget what it holds of the sender's positions: the sender's store went back in time.
-    pub reset: bool,
+    /// If not 0, the receiver is to forget what it holds of the sender's positions, unless it heard this value before:
+    /// the sender's store went back in time, or it left the group and is in it again.
+    pub reset: u32,
     /// What the sender has of the group, where it does not know the receiver's log.
     pub summary: Option<Summary>,
 }
@@ -150,9 +151,9 @@ pub struct Ack {
     pub duplicates: u32,
     /// The sender's chain value at the last position in `known`; 0 where there is none.
     pub chain: u64,
-    /// What the receiver calls the group, if that is another number than the sender's; else 0. The receiver may have
-    /// left the group meanwhile, and be in it again with another log: then it has another number.
-    pub yours: u32,
+    /// [`Announce::reset`] of the receiver's last ANNOUNCE of the group that the sender heard on this link: the positions
+    /// are of that log.
+    pub reset: u32,
 }
 
 /// MESSAGE records of one group.

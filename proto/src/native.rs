@@ -200,7 +200,7 @@ fn ack_to_wire(ack: &Ack) -> Result<v1::Ack, EncodeError> {
         ids: ids_to_wire(&ack.ids),
         duplicates: ack.duplicates,
         chain: ack.chain,
-        yours: ack.yours,
+        reset: ack.reset,
     })
 }
 
@@ -212,7 +212,7 @@ fn ack_from_wire(ack: v1::Ack) -> Result<Ack, DecodeError> {
         ids: ids_from_wire("ACK", &ack.ids)?,
         duplicates: ack.duplicates,
         chain: ack.chain,
-        yours: ack.yours,
+        reset: ack.reset,
     })
 }
 

@@ -207,7 +207,7 @@ fn unsayable() -> Vec<(&'static str, Frame)> {
     let group = GroupRef::Id(GroupId::from_bytes([7; 32]));
     let ack = |held: &[Span], known: &[Span]| {
         let (held, known) = (held.to_vec(), known.to_vec());
-        vec![Ack { group, held, known, ids: vec![id], duplicates: 0, chain: 0, yours: 0 }]
+        vec![Ack { group, held, known, ids: vec![id], duplicates: 0, chain: 0, reset: 0 }]
     };
     let hello = Hello { major: 1, minor: 0, nonce: [1; 16], install: 1, max_frame: 1_000, max_offers: 1 };
     let (tag, visibility) = ([1; 8], Visibility::Shared);
@@ -218,7 +218,7 @@ fn unsayable() -> Vec<(&'static str, Frame)> {
         held: vec![],
         mark: 0,
         mark_chain: 0,
-        reset: false,
+        reset: 0,
         summary: None,
     };
     let message = |position, deps| WireMessage { position, timestamp_ms: 1_000, deps, body: "x".into() };

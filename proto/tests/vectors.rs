@@ -220,7 +220,7 @@ fn announce(v: &Value) -> Announce {
         held: spans(&v["held"]),
         mark: large(&v["mark"]),
         mark_chain: large(&v["mark_chain"]),
-        reset: v["reset"].as_bool().unwrap(),
+        reset: u32::from(v["reset"].as_bool().unwrap()),
         summary: v.get("summary").map(|summary| Summary {
             count: large(&summary["count"]),
             sample: u128::from_be_bytes(array(&summary["sample"])),
@@ -264,7 +264,7 @@ fn ack(v: &Value) -> Ack {
         ids: ids(&v["ids"]),
         duplicates: small(&v["duplicates"]),
         chain: large(&v["chain"]),
-        yours: 0,
+        reset: 0,
     }
 }
 

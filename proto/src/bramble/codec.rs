@@ -122,7 +122,7 @@ fn take(record: Record, frame: &mut Frame) -> Result<(), DecodeError> {
     match record {
         Record::Ack(ids) => {
             let (held, known) = (Vec::new(), Vec::new());
-            frame.acks.push(Ack { group, held, known, ids, duplicates: 0, chain: 0, yours: 0 });
+            frame.acks.push(Ack { group, held, known, ids, duplicates: 0, chain: 0, reset: 0 });
         }
         Record::Offer(ids) => {
             let items = ids.into_iter().map(|id| OfferItem { position: None, id }).collect();

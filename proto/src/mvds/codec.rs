@@ -122,7 +122,7 @@ impl Codec for MvdsCodec {
         if !payload.acks.is_empty() {
             let (held, known) = (Vec::new(), Vec::new());
             let group = GroupRef::Unnamed;
-            frame.acks.push(Ack { group, held, known, ids: payload.acks, duplicates: 0, chain: 0, yours: 0 });
+            frame.acks.push(Ack { group, held, known, ids: payload.acks, duplicates: 0, chain: 0, reset: 0 });
         }
         if !payload.requests.is_empty() {
             let (group, positions) = (GroupRef::Unnamed, Vec::new());

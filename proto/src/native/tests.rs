@@ -91,10 +91,10 @@ prop_compose! {
                 major: 1, minor: n, nonce, install, max_frame: n, max_offers: n,
             }),
             announces: announces.into_iter().map(|(tag, held, mark, reset)| Announce {
-                number: 3, tag, visibility: Visibility::Visible, held, mark, mark_chain: !mark, reset,
+                number: 3, tag, visibility: Visibility::Visible, held, mark, mark_chain: !mark, reset: reset.into(),
                 summary: (mark % 3 > 0).then_some(Summary { count: mark, sample: u128::from(!mark) << 64 | 5 }),
             }).collect(),
-            acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77, yours: 0 }).collect(),
+            acks: acks.into_iter().map(|(held, known, ids, duplicates)| Ack { group, held, known, ids, duplicates, chain: 77, reset: 0 }).collect(),
             batches,
             requests: asks.iter().cloned().map(|(positions, ids)| Request { group, positions, ids }).collect(),
             unavailables: asks.into_iter().map(|(positions, ids)| {
@@ -219,7 +219,7 @@ fn what_cannot_be_read_back_is_not_written() {
         ids: vec![],
         duplicates: 0,
         chain: 0,
-        yours: 0,
+        reset: 0,
     };
     assert!(refused(&Frame { acks: vec![ack], ..Frame::default() }));
     let step = |step| {

@@ -222,7 +222,7 @@ mod tests {
                 ids: Vec::new(),
                 duplicates: 0,
                 chain: 0,
-                yours: 0,
+                reset: 0,
             }],
             batches: vec![Batch { group, messages: vec![message(4), message(6)], chain: 1 }],
             offers: vec![Offer { group, items: vec![OfferItem { position: Some(3), id }], chain: 2 }],

@@ -123,16 +123,15 @@ impl Liar {
         }
         if self.does(Deed::LyingAcks) {
             let held = vec![Span { first: 1, last: 1 << 20 }];
-            // Whatever the other side calls the group: one of them is right.
-            frame.acks.extend((0..4).map(|yours| Ack {
+            frame.acks.push(Ack {
                 group,
-                held: held.clone(),
+                held,
                 known: Vec::new(),
                 ids: Vec::new(),
                 duplicates: 0,
                 chain: 0,
-                yours,
-            }));
+                reset: 0,
+            });
         }
         if self.does(Deed::AskForAll) {
             let positions = vec![Span { first: 1, last: 1 << 20 }];

@@ -101,7 +101,7 @@ impl<S: Store> Engine<S> {
         }
         for link in self.links.values_mut() {
             link.ours.remove(&num);
-            link.left.insert(group);
+            *link.left.entry(group).or_default() += 1;
             link.carried.remove(&num);
             link.refs.remove(&num);
             link.acked.remove(&num);

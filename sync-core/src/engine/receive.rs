@@ -392,11 +392,9 @@ impl<S: Store> Engine<S> {
         }
         let Some((peer, group)) = self.group_of(link_id, ack.group) else { return Ok(()) };
         let head = self.groups.get(&group).map_or(0, |g| g.head);
-        let ack = if self.is_of_our_log(link_id, group, &ack) {
-            ack
-        } else {
-            Ack { held: Vec::new(), known: Vec::new(), ..ack }
-        };
+        // It may not have heard yet that our log is another one than the one it speaks of.
+        let voided = self.pair_mut(peer, group).map_or(0, |pair| pair.session.voided);
+        let ack = if ack.reset == voided { ack } else { Ack { held: Vec::new(), known: Vec::new(), ..ack } };
         let mut settled: Vec<Sent> = Vec::new();
         let max_spans = self.config.max_spans;
         // What a lossy link lets arrive twice may have been sent twice.
@@ -442,15 +440,6 @@ impl<S: Store> Engine<S> {
         self.note_behind(peer, group, self.now);
         self.wake(peer, group);
         Ok(())
-    }
-
-    /// Whether an ACK speaks of the log that we have: it names the group as we do now. If we left the group and are in it
-    /// again, the name is another one, and an ACK with the old one was under way.
-    fn is_of_our_log(&self, id: LinkId, group: GroupNum, ack: &Ack) -> bool {
-        let GroupRef::Number(theirs) = ack.group else { return true };
-        let said = if ack.yours == 0 { theirs } else { ack.yours };
-        let name = self.links.get(&id).and_then(|link| link.ours.get(&group));
-        name.is_some_and(|name| name.number == said)
     }
 
     fn take_request(&mut self, link_id: LinkId, request: &Request) -> Result<(), EngineError> {

@@ -66,8 +66,12 @@ impl<S: Store> Engine<S> {
         let visible = state.groups.iter().filter(|(_, pair)| pair.visibility != Visibility::Invisible);
         let visible = visible.filter(|(group, _)| caps.sessions && carries(group));
         let announce_due: BTreeSet<GroupNum> = visible.map(|(&group, _)| group).collect();
-        let voided: Vec<GroupNum> =
-            state.groups.iter().filter(|(_, pair)| pair.session.voided).map(|(&group, _)| group).collect();
+        let voided: Vec<GroupNum> = state
+            .groups
+            .iter()
+            .filter(|(_, pair)| pair.session.voided != 0)
+            .map(|(&group, _)| group)
+            .collect();
         self.links.insert(
             id,
             Link {
@@ -93,8 +97,8 @@ impl<S: Store> Engine<S> {
                 names_in_vain: false,
                 farewells: VecDeque::new(),
                 theirs: BTreeMap::new(),
-                called: BTreeMap::new(),
-                left: BTreeSet::new(),
+                resets: BTreeMap::new(),
+                left: BTreeMap::new(),
                 stances: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 announced: BTreeMap::new(),
@@ -201,7 +205,7 @@ impl<S: Store> Engine<S> {
             link.announce_again.remove(&group);
             link.carried.remove(&group);
             link.refs.remove(&group);
-            link.called.remove(&group);
+            link.resets.remove(&group);
             link.stances.remove(&group);
             self.wake_link(id);
         }
@@ -240,9 +244,10 @@ impl<S: Store> Engine<S> {
                 continue;
             }
             link.announce_due.insert(group);
-            if link.left.contains(&id) && !link.ours.contains_key(&group) {
-                link.void(group);
+            if link.left.contains_key(&id) && !link.ours.contains_key(&group) {
+                self.void_log(link_id, peer, group);
             }
+            let Some(link) = self.links.get_mut(&link_id) else { continue };
             if let Some(hello) = &link.hello {
                 let tag = Announce::tag_of(&hello.nonce, id);
                 link.tags.insert(tag, group);
@@ -362,11 +367,14 @@ impl<S: Store> Engine<S> {
         let group = link.tags.get(&announce.tag).copied();
         // Another name: the peer was away meanwhile, and ignored what came.
         let renamed = before.map(|(number, _)| number).filter(|&number| number != announce.number);
+        // Its positions mean something else than before.
+        let pair = group.and_then(|group| self.peers.get(&link.peer)?.groups.get(&group));
+        let anew = announce.reset != 0 && pair.is_some_and(|pair| pair.session.their_reset != announce.reset);
         // What it acknowledged in later frames it holds, though this one does not say so.
         let overtaken = link.lossy.as_ref().is_some_and(|lossy| lossy.newest_received() > frame)
             && before.is_some()
             && renamed.is_none()
-            && !announce.reset;
+            && !anew;
         renamed.map(|number| link.theirs.remove(&number));
         link.theirs.insert(announce.number, group);
         let mut kept = announce.clone();
@@ -375,23 +383,19 @@ impl<S: Store> Engine<S> {
         }
         link.announced.insert(announce.tag, (frame, kept));
         let Some(group) = group else { return Ok(Ok(())) };
-        link.called.insert(group, announce.number);
+        link.resets.insert(group, announce.reset);
         if renamed.is_some() {
             link.refs.remove(&group);
-            if let Some(lossy) = &mut link.lossy {
-                lossy.forget_positions(group);
-            }
         }
         let before = link.stances.insert(group, announce.visibility);
-        let same = before == Some(announce.visibility) && renamed.is_none() && !announce.reset;
+        let same = before == Some(announce.visibility) && renamed.is_none() && !anew;
         let peer = link.peer;
         let Some(head) = self.groups.get(&group).map(|g| g.head) else { return Ok(Ok(())) };
         let agreed = self.log_agrees(group, &announce)?;
         let Some(pair) = self.pair_mut(peer, group) else { return Ok(Ok(())) };
-        if announce.reset {
-            pair.got.clear();
-            pair.mark = 0;
-            pair.mark_chain = 0;
+        if anew {
+            pair.session.their_reset = announce.reset;
+            pair.forget_their_log();
         }
         pair.session.call_back_again();
         pair.has = if agreed {
@@ -411,8 +415,7 @@ impl<S: Store> Engine<S> {
         let PeerGroup { has, session, .. } = &mut *pair;
         has.spans().for_each(|span| session.asked.remove_span(span));
         pair.has_grew = true;
-        let void = !agreed && !pair.session.voided;
-        pair.session.voided |= void;
+        let void = !agreed && pair.session.voided == 0;
         self.grown_pairs.insert((peer, group));
         self.changed_pairs.insert((peer, group));
         if announce.visibility != Visibility::Shared || renamed.is_some() {
@@ -422,20 +425,25 @@ impl<S: Store> Engine<S> {
         if announce.visibility == Visibility::Invisible || renamed.is_some() {
             // What was under way when the peer left the group was refused there.
             self.void_in_flight(peer, group, |sent| sent.link == id);
-            // It may have given up what it sent before, and the log in which that stood.
+            // It may have given up what it sent before.
             if let Some(pair) = self.pair_mut(peer, group) {
                 pair.session.known.clear();
-                pair.session.acks.clear();
             }
-            self.holders.values_mut().for_each(|peers| peers.retain(|(of, _)| *of != peer));
         }
         self.settle_in_flight(peer, group);
         self.renew_stance(peer, group);
+        if anew {
+            self.holders.values_mut().for_each(|peers| peers.retain(|(of, _)| *of != peer));
+            for link in self.links.values_mut().filter(|link| link.peer == peer) {
+                link.acked.remove(&group);
+                if let Some(lossy) = &mut link.lossy {
+                    lossy.forget_positions(group);
+                }
+            }
+        }
         if void {
             // What the peer holds of our log is not what stands in it: our store went back in time.
-            for link in self.links.values_mut().filter(|link| link.peer == peer) {
-                link.void(group);
-            }
+            self.void_log(id, peer, group);
         }
         self.note_behind(peer, group, now);
         self.consider_reconcile(id, peer, group, &announce, agreed)?;
@@ -444,6 +452,21 @@ impl<S: Store> Engine<S> {
         }
         self.wake(peer, group);
         Ok(Ok(()))
+    }
+
+    /// What a peer remembers of our log is of another one: it is to forget that, and until it says that it heard so, its
+    /// acknowledgements count for nothing.
+    fn void_log(&mut self, id: LinkId, peer: PeerNum, group: GroupNum) {
+        let group_id = self.groups.get(&group).map(|group| group.id);
+        let (Some(link), Some(group_id)) = (self.links.get(&id), group_id) else { return };
+        // Another value each time: a link has a nonce of its own.
+        let [a, b, c, d, ..] = link.nonce;
+        let times = link.left.get(&group_id).copied().unwrap_or_default();
+        let value = (u32::from_be_bytes([a, b, c, d]) ^ times).max(1);
+        if let Some(pair) = self.pair_mut(peer, group) {
+            pair.session.voided = value;
+        }
+        self.links.values_mut().filter(|link| link.peer == peer).for_each(|link| link.void(group));
     }
 
     /// Takes what a peer says of a group on all links together. One that left it everywhere offers nothing.

@@ -259,8 +259,10 @@ pub(super) struct Session {
     pub(super) turned_at: Option<(u64, u64)>,
     /// What came when there was no room for it, where there are no positions.
     pub(super) turned_ids: IdQueue,
-    /// What the peer remembers of our log is void, and every link has to say so before anything else.
-    pub(super) voided: bool,
+    /// Not 0: what the peer remembers of our log is void, and every link has to say so, by this value, before anything else.
+    pub(super) voided: u32,
+    /// The same of the peer's log: the value that was heard last.
+    pub(super) their_reset: u32,
     /// Learned from the answers to our offers and pushes: how many answers in a row asked for all that we offered;
     /// below 0 when the peer has even what we wrote.
     pub(super) lacks: i32,
@@ -312,8 +314,9 @@ pub(super) struct Link {
     /// What we call the groups.
     pub(super) ours: BTreeMap<GroupNum, OurName>,
     pub(super) next_number: u32,
-    /// Groups that we left while the link was up: should we join one again, the peer must void what it knows of our log.
-    pub(super) left: BTreeSet<GroupId>,
+    /// How often we left each group while the link was up: should we join it again, the peer must void what it knows of our
+    /// log.
+    pub(super) left: BTreeMap<GroupId, u32>,
     /// How often we said symbols, in any group.
     pub(super) reconciles: u32,
     pub(super) announce_due: BTreeSet<GroupNum>,
@@ -325,8 +328,8 @@ pub(super) struct Link {
     pub(super) farewells: VecDeque<(u32, [u8; TAG_LEN])>,
     /// What the peer calls them; `None` for those we do not know.
     pub(super) theirs: BTreeMap<u32, Option<GroupNum>>,
-    /// The same the other way round: the last name of each group.
-    pub(super) called: BTreeMap<GroupNum, u32>,
+    /// The `reset` of the last announcement of each group.
+    pub(super) resets: BTreeMap<GroupNum, u32>,
     /// The peer's side of the sharing of each group, as it announced it on this link.
     pub(super) stances: BTreeMap<GroupNum, Visibility>,
     /// Tags of the groups visible to the peer, under its nonce.
@@ -441,6 +444,15 @@ impl PeerGroup {
         #[cfg(test)]
         tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
         self.has.first_absent_of_both(gone, self.settled_to + 1)
+    }
+
+    /// The peer's log is another one: what we hold of it, and owe it an ACK for, is not known any more.
+    pub(super) fn forget_their_log(&mut self) {
+        self.got.clear();
+        self.mark = 0;
+        self.mark_chain = 0;
+        self.session.acks.clear();
+        self.session.known.clear();
     }
 
     /// Notes that positions of the peer are held here.

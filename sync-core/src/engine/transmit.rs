@@ -210,7 +210,7 @@ impl<S: Store> Engine<S> {
                 held: Vec::new(),
                 mark: 0,
                 mark_chain: 0,
-                reset: false,
+                reset: 0,
                 summary: None,
             });
         }
@@ -264,7 +264,7 @@ impl<S: Store> Engine<S> {
                 held: held.into_iter().take(most).collect(),
                 mark: pair.mark,
                 mark_chain: pair.mark_chain,
-                reset,
+                reset: pair.session.voided,
                 summary,
             });
             draft.items.push(Item::Announce { group: group_num, number: name.number, reset, since });

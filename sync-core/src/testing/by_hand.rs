@@ -27,7 +27,7 @@ pub fn announce(group: GroupId, number: u32) -> Announce {
         held: vec![],
         mark: 0,
         mark_chain: 0,
-        reset: false,
+        reset: 0,
         summary: None,
     }
 }

@@ -61,7 +61,7 @@ impl Liar {
                     held: vec![],
                     mark: 0,
                     mark_chain: 0,
-                    reset: false,
+                    reset: 0,
                     summary: None,
                 })
                 .collect();
@@ -113,7 +113,7 @@ impl Liar {
                 ids: ids(world, tape),
                 duplicates: tape.byte().into(),
                 chain,
-                yours: 0,
+                reset: 0,
             }),
             1 | 2 => {
                 let first = tape.byte();
@@ -159,7 +159,7 @@ impl Liar {
                 held: spans(tape),
                 mark: tape.number(),
                 mark_chain: chain,
-                reset: tape.bit(),
+                reset: tape.bit().into(),
                 summary: (chain > 0).then_some(Summary { count: chain, sample: chain.into() }),
             }),
         }

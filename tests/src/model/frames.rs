@@ -74,7 +74,7 @@ impl Frames {
         }
         for announce in &frame.announces {
             let stance = if announce.visibility == Visibility::Shared { "" } else { " not shared" };
-            let reset = if announce.reset { " reset" } else { "" };
+            let reset = if announce.reset != 0 { " reset" } else { "" };
             parts.push(format!(
                 "ANNOUNCE{stance}{reset} holds {} mark {}",
                 spans(&announce.held),

@@ -47,7 +47,7 @@ pub(super) fn hello(table: &mut Table) -> FrameId {
 fn announce(setup: &Setup, number: u32) -> Announce {
     let tag = Announce::tag_of(&NONCE, setup.group);
     let visibility = Visibility::Shared;
-    Announce { number, tag, visibility, held: vec![], mark: 0, mark_chain: 0, reset: false, summary: None }
+    Announce { number, tag, visibility, held: vec![], mark: 0, mark_chain: 0, reset: 0, summary: None }
 }
 
 fn number(setup: &Setup, said: u8) -> Option<u64> {
@@ -102,7 +102,7 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
         // It holds what it was never sent, of another log.
         0 => frame.announces = vec![Announce { held: five, mark: 3, mark_chain: 7, ..announce(setup, 2) }],
         // Its store is new.
-        1 => frame.announces = vec![Announce { reset: true, ..announce(setup, 1) }],
+        1 => frame.announces = vec![Announce { reset: 1, ..announce(setup, 1) }],
         // It left the group.
         2 => frame.announces = vec![Announce { visibility: Visibility::Invisible, ..announce(setup, 1) }],
         // It holds everything, and so do you.
@@ -114,7 +114,7 @@ fn make(table: &Table, world: &World, lie: u8) -> Frame {
                 ids: ids(),
                 duplicates: 3,
                 chain: 7,
-                yours: 0,
+                reset: 0,
             }];
         }
         // It offers what it does not send.

@@ -68,7 +68,7 @@ impl Liar {
             held: if lies { self.spans(200) } else { Vec::new() },
             mark: if lies { self.rng.random_range(0..200) } else { 0 },
             mark_chain: if lies { self.rng.random() } else { 0 },
-            reset: self.rng.random_bool(0.2),
+            reset: self.rng.random_bool(0.2).into(),
             summary: self
                 .rng
                 .random_bool(0.3)
@@ -143,7 +143,7 @@ impl Liar {
                 let (held, known) = (self.spans(60), self.spans(60));
                 let duplicates = self.rng.random_range(0..3);
                 frame.acks =
-                    vec![Ack { group, held, known, ids, duplicates, chain: self.rng.random(), yours: 0 }];
+                    vec![Ack { group, held, known, ids, duplicates, chain: self.rng.random(), reset: 0 }];
             }
             Deed::EmptyOffers => {
                 let count = *pick(&mut self.rng, &[1, 10, 100, 600]);

@@ -158,7 +158,7 @@ fn records(frame: &Frame) -> String {
         ));
     }
     for announce in &frame.announces {
-        let reset = if announce.reset { ", reset" } else { "" };
+        let reset = if announce.reset != 0 { ", reset" } else { "" };
         parts.push(format!(
             "ANNOUNCE #{} {:?}, holds {}, mark {}{reset}",
             announce.number,

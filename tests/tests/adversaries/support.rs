@@ -104,7 +104,7 @@ pub(crate) fn unavailable(positions: &[Span], ids: &[MessageId]) -> Frame {
 /// A frame that acknowledges positions of the engine in the first group, and names own ones.
 pub(crate) fn ack(held: &[Span], known: &[Span], ids: &[MessageId]) -> Frame {
     let (held, known, ids) = (held.to_vec(), known.to_vec(), ids.to_vec());
-    let ack = Ack { group: GroupRef::Number(1), held, known, ids, duplicates: 0, chain: 7, yours: 0 };
+    let ack = Ack { group: GroupRef::Number(1), held, known, ids, duplicates: 0, chain: 7, reset: 0 };
     Frame { acks: vec![ack], ..Frame::default() }
 }
 

@@ -71,7 +71,7 @@ impl Fake {
 
     pub(crate) fn ack(&self, net: &mut Net, held: Vec<Span>, ids: Vec<MessageId>) {
         let ack =
-            Ack { group: GroupRef::Number(1), held, known: vec![], ids, duplicates: 0, chain: 0, yours: 0 };
+            Ack { group: GroupRef::Number(1), held, known: vec![], ids, duplicates: 0, chain: 0, reset: 0 };
         self.say(net, Frame { acks: vec![ack], ..Frame::default() });
     }
 

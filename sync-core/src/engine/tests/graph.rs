@@ -145,7 +145,7 @@ impl Faker {
                 held: vec![],
                 mark: 0,
                 mark_chain: 0,
-                reset: false,
+                reset: 0,
                 summary: None,
             });
         }

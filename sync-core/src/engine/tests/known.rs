@@ -29,7 +29,7 @@ fn request(ids: Vec<MessageId>) -> Frame {
 fn ack(ids: Vec<MessageId>) -> Frame {
     let (group, held, known) = (GroupRef::Number(1), vec![], vec![]);
     Frame {
-        acks: vec![Ack { group, held, known, ids, duplicates: 0, chain: 0, yours: 0 }],
+        acks: vec![Ack { group, held, known, ids, duplicates: 0, chain: 0, reset: 0 }],
         ..Frame::default()
     }
 }

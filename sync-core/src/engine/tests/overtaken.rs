@@ -72,7 +72,7 @@ fn an_announcement_that_was_overtaken_takes_no_acknowledgement_away() {
     let (_, frame_acks) = listen(&mut net);
     // The acknowledgement, in a frame that overtakes the one before it.
     let (number, held) = (GroupRef::Number(1), vec![Span::one(1)]);
-    let ack = Ack { group: number, held, known: vec![], ids: vec![], duplicates: 0, chain: 0, yours: 0 };
+    let ack = Ack { group: number, held, known: vec![], ids: vec![], duplicates: 0, chain: 0, reset: 0 };
     let later = Frame { number: Some(3), frame_acks, acks: vec![ack], ..Frame::default() };
     liar.say(&mut net, &later).unwrap();
     let (sent, frame_acks) = listen(&mut net);

@@ -8,10 +8,10 @@ use crate::testing::by_hand::{encode, greeting, hear};
 use crate::testing::{Faults, Net, descriptor, peer};
 use crate::{Engine, LinkProfile, MemoryStore};
 
-/// An ACK of a peer that calls the group 1, and knows it as `yours`.
-fn ack(yours: u32, held: Vec<Span>, known: Vec<Span>, chain: u64) -> Frame {
+/// An ACK of a peer that calls the group 1, and heard of this `reset`.
+fn ack(reset: u32, held: Vec<Span>, known: Vec<Span>, chain: u64) -> Frame {
     let (group, ids) = (GroupRef::Number(1), vec![]);
-    Frame { acks: vec![Ack { group, held, known, ids, duplicates: 0, chain, yours }], ..Frame::default() }
+    Frame { acks: vec![Ack { group, held, known, ids, duplicates: 0, chain, reset }], ..Frame::default() }
 }
 
 fn join_again(engine: &mut Engine<MemoryStore>, group: GroupId, with: PeerId) {
@@ -25,7 +25,7 @@ fn bodies(frames: &[Frame]) -> Vec<String> {
     messages.map(|message| String::from_utf8(message.body.to_vec()).unwrap()).collect()
 }
 
-// spec: ack-yours, announce-left
+// spec: ack-reset, announce-left
 #[test]
 fn an_acknowledgement_of_the_old_log_is_none_of_the_new_one() {
     let mut net = Net::new(1, 1);
@@ -43,8 +43,10 @@ fn an_acknowledgement_of_the_old_log_is_none_of_the_new_one() {
     assert!(!net.engines[0].is_held_by(me, group, 1));
     assert_eq!(bodies(&liar.hear(&mut net)), ["new"]);
     assert!(!net.engines[0].is_held_by(me, group, 1));
-    assert_eq!(theirs, [(1, Visibility::Invisible, false), (2, Visibility::Shared, true)]);
-    liar.say(&mut net, &ack(2, vec![Span::one(1)], vec![], 0)).unwrap();
+    let [(1, Visibility::Invisible, 0), (2, Visibility::Shared, reset @ 1..)] = theirs[..] else {
+        panic!("{theirs:?}");
+    };
+    liar.say(&mut net, &ack(reset, vec![Span::one(1)], vec![], 0)).unwrap();
     assert!(net.engines[0].is_held_by(me, group, 1));
     // What the peer has at its position 7 we do not hold any more.
     net.engines[0].link_down(liar.link, net.now);

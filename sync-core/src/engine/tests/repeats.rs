@@ -34,7 +34,7 @@ fn request(positions: Vec<Span>, ids: Vec<MessageId>) -> Request {
 
 fn ack_all() -> Ack {
     let (group, held) = (GroupRef::Number(1), vec![ALL]);
-    Ack { group, held, known: vec![], ids: vec![], duplicates: 0, chain: 0, yours: 0 }
+    Ack { group, held, known: vec![], ids: vec![], duplicates: 0, chain: 0, reset: 0 }
 }
 
 fn bodies(frames: &[Frame]) -> u64 {
@@ -83,7 +83,7 @@ fn comes_with_a_new_store(net: &mut Net, liar: &mut Liar, group: GroupId, _: &[M
 }
 
 fn resets(net: &mut Net, liar: &mut Liar, group: GroupId, _: &[MessageId], _: u64) {
-    let announces = vec![Announce { reset: true, ..announce(group, 1) }];
+    let announces = vec![Announce { reset: 1, ..announce(group, 1) }];
     liar.say(net, &Frame { acks: vec![ack_all()], ..Frame::default() }).unwrap();
     liar.say(net, &Frame { announces, ..Frame::default() }).unwrap();
 }

@@ -151,7 +151,7 @@ fn announcements_are_bounded_under_one_number_too() {
         held: vec![],
         mark: 0,
         mark_chain: 0,
-        reset: false,
+        reset: 0,
         summary: None,
     };
     let frame = Frame { announces: (0..200).map(announce).collect(), ..Frame::default() };

@@ -319,6 +319,49 @@ fn a_store_that_went_back_in_time_neither_loses_nor_hides_anything() {
     }
 }
 
+// spec: chain-reset, reset-value
+#[test]
+fn a_restored_store_comes_over_new_links_while_the_old_ones_are_not_known_to_be_dead() {
+    const LOSSY: Faults = Faults { loss: 0.2, duplication: 0.1, delay_ms: (5, 80) };
+    for seed in 0..40 {
+        let mut net = Net::new(2, seed);
+        let group = net.group("g", true);
+        net.connect(0, 1);
+        net.connect_lossy(0, 1, LOSSY);
+        for n in 0..20 {
+            net.publish(n % 2, group, &format!("message {n}"));
+        }
+        net.run(30_000);
+        let backup = net.engines[0].store().clone();
+        let delivered = net.delivered[0].clone();
+        for n in 20..40 {
+            net.publish(n % 2, group, &format!("message {n}"));
+            net.run(5);
+        }
+        net.run(30_000);
+        net.assert_converged(group, 40);
+        net.vanish(0);
+        assert_eq!(net.half_open.len(), 2);
+        net.engines[0] = crate::Engine::open(backup, net.config.clone(), [9; 32], net.now).unwrap();
+        net.delivered[0] = delivered;
+        let more = usize::try_from(seed % 4).unwrap() * 7;
+        for n in 0..more {
+            net.publish(0, group, &format!("after the backup {n}"));
+        }
+        net.connect_lossy(0, 1, LOSSY);
+        net.run(seed * 3);
+        net.hang_up(0);
+        net.connect(0, 1);
+        net.run(seed * 2);
+        net.publish(1, group, "meanwhile");
+        net.run(seed);
+        net.hang_up(0);
+        net.run(120_000);
+        net.assert_converged(group, 41 + more);
+        net.assert_silent();
+    }
+}
+
 // spec: ephemeral
 #[test]
 fn ephemeral_messages_are_sent_once_and_never_stored() {

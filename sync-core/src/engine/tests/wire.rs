@@ -176,7 +176,7 @@ fn what_was_never_sent_cannot_be_acknowledged() {
         ids: vec![MessageId::from_bytes([8; 32])],
         duplicates: 0,
         chain: 1,
-        yours: 0,
+        reset: 0,
     };
     liar.say(&mut net, &Frame { acks: vec![ack], ..Frame::default() }).unwrap();
     net.publish(0, group, "two");

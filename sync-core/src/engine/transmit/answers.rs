@@ -58,9 +58,8 @@ impl<S: Store> Engine<S> {
             duplicates,
         });
         let spans = held.clone();
-        let called = self.links.get(&id).and_then(|link| link.called.get(&group)).copied().unwrap_or(0);
-        let yours = if name == GroupRef::Number(called) { 0 } else { called };
-        draft.frame.acks.push(Ack { group: name, held, known, ids, duplicates, chain, yours });
+        let reset = self.links.get(&id).and_then(|link| link.resets.get(&group)).copied().unwrap_or(0);
+        draft.frame.acks.push(Ack { group: name, held, known, ids, duplicates, chain, reset });
         let alone = self.peers.get(&peer).is_none_or(|state| state.links.len() < 2);
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.acks_out += 1;
