@@ -49,7 +49,7 @@ impl Codec for BundleCodec {
 
     fn encode(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let lossy = frame.number.is_some() || frame.ping || !frame.frame_acks.is_empty();
-        if frame.hello.is_some() || !frame.announces.is_empty() || lossy {
+        if frame.hello.is_some() || frame.names_groups() || lossy {
             return Err(EncodeError("HELLO, ANNOUNCE or a frame number"));
         }
         if !frame.ephemerals.is_empty() {

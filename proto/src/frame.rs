@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::{GroupId, MessageId};
-use crate::limits::{NONCE_LEN, SAMPLE_LEN, TAG_LEN};
+use crate::limits::{NONCE_LEN, SAMPLE_LEN, STEP_LEN, TAG_LEN};
 use crate::spans::Span;
 
 /// What crosses a link at once: any number of records, in the order in which they are to be read.
@@ -21,6 +21,12 @@ pub struct Frame {
     pub hello: Option<Hello>,
     /// Groups that the sender shares.
     pub announces: Vec<Announce>,
+    /// Groups in step. Only on links that lose nothing.
+    pub in_step: Option<InStep>,
+    /// Numbers that the receiver gave by [`InStep`] and the sender matched.
+    pub matched: Vec<Span>,
+    /// Numbers that the receiver gave by [`InStep`] and the sender could not match: they are to be announced.
+    pub unmatched: Vec<Span>,
     /// ACK records.
     pub acks: Vec<Ack>,
     /// MESSAGE records, by group.
@@ -35,6 +41,14 @@ pub struct Frame {
     pub reconciles: Vec<Reconcile>,
     /// Messages that are not stored.
     pub ephemerals: Vec<Ephemeral>,
+}
+
+impl Frame {
+    /// Whether groups are named in it for the session, or what names them is answered.
+    pub(crate) fn names_groups(&self) -> bool {
+        let answers = !self.matched.is_empty() || !self.unmatched.is_empty();
+        !self.announces.is_empty() || self.in_step.is_some() || answers
+    }
 }
 
 /// HELLO: the first record of a session.
@@ -97,6 +111,35 @@ pub struct Announce {
     pub reset: u32,
     /// What the sender has of the group, where it does not know the receiver's log.
     pub summary: Option<Summary>,
+}
+
+/// ANNOUNCE records of groups in which the receiver most likely knows what the sender holds: one value for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InStep {
+    /// What the sender calls the first group; each further one has the next number. Not 0.
+    pub first: u32,
+    /// Of each group: [`InStep::value_of`]. Not empty.
+    pub values: Vec<[u8; STEP_LEN]>,
+}
+
+impl InStep {
+    /// What stands for the ANNOUNCE of `group` with visibility `Shared`, without a reset and a summary, that says: all
+    /// positions up to `mark` are held, and the chain value there is `mark_chain`. `nonce` is that of the announcing
+    /// side's HELLO: who does not know all of this learns nothing.
+    #[must_use]
+    pub fn value_of(nonce: &[u8; NONCE_LEN], group: GroupId, mark: u64, mark_chain: u64) -> [u8; STEP_LEN] {
+        let mut hasher = blake3::Hasher::new_derive_key("hedgerow 2026-11 in step");
+        hasher.update(nonce).update(group.as_bytes());
+        hasher.update(&mark.to_be_bytes()).update(&mark_chain.to_be_bytes());
+        let mut value = [0; STEP_LEN];
+        hasher.finalize_xof().fill(&mut value);
+        value
+    }
+
+    /// The groups' numbers, each with its value.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, [u8; STEP_LEN])> + '_ {
+        (self.first..=u32::MAX).zip(self.values.iter().copied())
+    }
 }
 
 /// How many messages a peer has of a group, and roughly which.

@@ -31,9 +31,9 @@ mod spans;
 pub use bundle::BundleCodec;
 pub use dialect::{Capabilities, Codec, Dialect, IdScheme};
 pub use frame::{
-    Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Lacks, Offer,
-    OfferItem, Reconcile, ReconcileStep, Request, Summary, Symbols, Tombstone, Unavailable, Visibility,
-    WireMessage,
+    Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, InStep, Lacks,
+    Offer, OfferItem, Reconcile, ReconcileStep, Request, Summary, Symbols, Tombstone, Unavailable,
+    Visibility, WireMessage,
 };
 pub use ids::{GroupId, IdError, MessageId, PeerId};
 pub use message::{GroupDescriptor, Message, MessageError};

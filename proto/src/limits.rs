@@ -20,6 +20,8 @@ pub const MESSAGE_OVERHEAD: usize = 40;
 pub const NONCE_LEN: usize = 16;
 /// Length of the tag in ANNOUNCE, in bytes.
 pub const TAG_LEN: usize = 8;
+/// Length of a value that stands for an ANNOUNCE, in bytes.
+pub const STEP_LEN: usize = 7;
 /// Length of the sample in ANNOUNCE, in bytes.
 pub const SAMPLE_LEN: usize = 16;
 /// The major version of the native wire.

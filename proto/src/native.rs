@@ -5,10 +5,11 @@ use prost::Message as _;
 
 use crate::dialect::{Capabilities, Codec};
 use crate::frame::{
-    Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, Offer,
+    Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, InStep, Offer,
     OfferItem, Request, Summary, Tombstone, Unavailable, Visibility, WireMessage,
 };
 use crate::ids::MessageId;
+use crate::limits::STEP_LEN;
 use crate::spans::{self, Span};
 
 mod reconcile;
@@ -55,6 +56,9 @@ impl Codec for NativeCodec {
             ack_delay_ms: frame.ack_delay_ms,
             hello: frame.hello.as_ref().map(hello_to_wire),
             announces: collect(&frame.announces, announce_to_wire)?,
+            in_step: frame.in_step.as_ref().map(in_step_to_wire).transpose()?,
+            matched: spans_to_wire(&frame.matched)?,
+            unmatched: spans_to_wire(&frame.unmatched)?,
             acks: collect(&frame.acks, ack_to_wire)?,
             batches: collect(&frame.batches, batch_to_wire)?,
             offers: collect(&frame.offers, offer_to_wire)?,
@@ -76,6 +80,9 @@ impl Codec for NativeCodec {
             ack_delay_ms: wire.ack_delay_ms,
             hello: wire.hello.map(hello_from_wire).transpose()?,
             announces: gather(wire.announces, announce_from_wire)?,
+            in_step: wire.in_step.map(in_step_from_wire).transpose()?,
+            matched: spans_of("IN-STEP", &wire.matched)?,
+            unmatched: spans_of("IN-STEP", &wire.unmatched)?,
             acks: gather(wire.acks, ack_from_wire)?,
             batches: gather(wire.batches, batch_from_wire)?,
             offers: gather(wire.offers, offer_from_wire)?,
@@ -181,6 +188,29 @@ fn announce_from_wire(announce: v1::Announce) -> Result<Announce, DecodeError> {
         reset: announce.reset,
         summary: summary_of(announce.count, &announce.sample)?,
     })
+}
+
+fn in_step_to_wire(in_step: &InStep) -> Result<v1::InStep, EncodeError> {
+    if last_number(in_step.first, in_step.values.len()).is_none() {
+        return Err(EncodeError("groups in step without numbers"));
+    }
+    Ok(v1::InStep { first: in_step.first, values: in_step.values.iter().flatten().copied().collect() })
+}
+
+fn in_step_from_wire(in_step: v1::InStep) -> Result<InStep, DecodeError> {
+    let rule = |rule| DecodeError::Rule { record: "IN-STEP", rule };
+    let (values, rest) = in_step.values.as_chunks::<STEP_LEN>();
+    if !rest.is_empty() || values.is_empty() {
+        return Err(rule("values have 7 bytes each, and there is one"));
+    }
+    last_number(in_step.first, values.len()).ok_or(rule("numbers are not 0 and have 32 bits"))?;
+    Ok(InStep { first: in_step.first, values: values.to_vec() })
+}
+
+/// The last of `count` numbers from `first` on; `None` if there is none, or not all of them are numbers of groups.
+fn last_number(first: u32, count: usize) -> Option<u32> {
+    let more = u32::try_from(count.checked_sub(1)?).ok()?;
+    first.checked_add(more).filter(|_| first > 0)
 }
 
 fn summary_of(count: u64, sample: &[u8]) -> Result<Option<Summary>, DecodeError> {

@@ -11,8 +11,8 @@ use hedgerow_proto::limits::{BSP_MAX_IDS, BSP_MAX_RECORD, MAX_BODY};
 use hedgerow_proto::mvds::{self, Metadata, MvdsCodec, Payload, PayloadMessage};
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, IdScheme, Message, MessageError, MessageId, Offer, OfferItem, Reconcile, ReconcileStep, Request,
-    Span, Unavailable, Visibility, WireMessage,
+    Hello, IdScheme, InStep, Message, MessageError, MessageId, Offer, OfferItem, Reconcile, ReconcileStep,
+    Request, Span, Unavailable, Visibility, WireMessage,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -231,6 +231,9 @@ fn unsayable() -> Vec<(&'static str, Frame)> {
         ("acknowledged frames", Frame { frame_acks: vec![one], ..frame() }),
         ("HELLO", Frame { hello: Some(hello), ..frame() }),
         ("ANNOUNCE", Frame { announces: vec![announce], ..frame() }),
+        ("IN-STEP", Frame { in_step: Some(InStep { first: 1, values: vec![[0; 7]] }), ..frame() }),
+        ("matched numbers", Frame { matched: vec![one], ..frame() }),
+        ("unmatched numbers", Frame { unmatched: vec![one], ..frame() }),
         (
             "RECONCILE",
             Frame { reconciles: vec![Reconcile { group, salt: 0, step: ReconcileStep::Ask }], ..frame() },

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span,
-    Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
+    Hello, InStep, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep,
+    Request, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
 };
 use serde_json::Value;
 
 /// Every field that the description of a frame may have.
-const FRAME_FIELDS: [&str; 13] = [
+const FRAME_FIELDS: [&str; 16] = [
     "number",
     "frame_acks",
     "ack_delay_ms",
@@ -31,6 +31,9 @@ const FRAME_FIELDS: [&str; 13] = [
     "unavailables",
     "ephemerals",
     "reconciles",
+    "in_step",
+    "matched",
+    "unmatched",
 ];
 
 fn folder() -> PathBuf {
@@ -85,6 +88,16 @@ fn group_tags() {
     for v in section("group_tags") {
         let tag = Announce::tag_of(&array(&v["nonce"]), GroupId::from_bytes(array(&v["group"])));
         assert_eq!(tag, array(&v["tag"]), "{}", v["name"]);
+    }
+}
+
+// spec: in-step-value
+#[test]
+fn values_of_groups_in_step() {
+    for v in section("step_values") {
+        let group = GroupId::from_bytes(array(&v["group"]));
+        let value = InStep::value_of(&array(&v["nonce"]), group, large(&v["mark"]), large(&v["mark_chain"]));
+        assert_eq!(value, array(&v["value"]), "{}", v["name"]);
     }
 }
 
@@ -169,6 +182,11 @@ fn frame(v: &Value) -> Frame {
         ping: v.get("ping").is_some_and(|p| p.as_bool().unwrap()),
         hello: v.get("hello").map(hello),
         announces: records(v, "announces", announce),
+        in_step: v
+            .get("in_step")
+            .map(|s| InStep { first: small(&s["first"]), values: list(&s["values"], array) }),
+        matched: v.get("matched").map(spans).unwrap_or_default(),
+        unmatched: v.get("unmatched").map(spans).unwrap_or_default(),
         acks: records(v, "acks", ack),
         batches: records(v, "batches", batch),
         offers: records(v, "offers", offer),

@@ -10,6 +10,7 @@ mod fingerprint;
 mod gate;
 mod groups;
 mod idqueue;
+mod in_step;
 mod lossy;
 mod parents;
 mod quota;

@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 import blake3
 from symbols import sample, sample_mask, symbols_of
 from wire import (M64, blob, encode_frame, fixed, group_id, group_tag, ids, key, message_id, packed, record, sint,
-                  uint)
+                  step_value, uint)
 
 # ---- Descriptions. Integers of 64 bits are decimal strings: not every JSON reader keeps them whole ---------
 
@@ -43,6 +43,10 @@ def announce(number=1, tag="a0a1a2a3a4a5a6a7", visibility="shared", held=(), mar
     said = {"number": number, "tag": tag, "visibility": visibility, "held": spans(*held), "mark": str(mark),
             "mark_chain": str(mark_chain), "reset": reset}
     return {**said, "summary": {"count": str(count), "sample": sample}} if count else said
+
+
+def in_step(first, count):
+    return {"first": first, "values": [bytes(range(n, n + 7)).hex() for n in range(count)]}
 
 
 def ack(group=1, held=(), known=(), ids=(), duplicates=0, chain=0):
@@ -141,6 +145,18 @@ def group_tags():
         yield {"name": name, "nonce": nonce, "group": group, "tag": group_tag(ids([nonce]), ids([group])).hex()}
 
 
+def step_values():
+    chat = group_id("org.example.chat", 0, b"friends").hex()
+    for name, nonce, group, mark, mark_chain in (
+        ("nothing is held, zero nonce, zero group", "00" * 16, "00" * 32, 0, 0),
+        ("a common value", bytes(range(16)).hex(), chat, 300, 0x0123456789ABCDEF),
+        ("another mark", bytes(range(16)).hex(), chat, 301, 0x0123456789ABCDEF),
+        ("the largest numbers", "ff" * 16, chat, M64, M64),
+    ):
+        value = step_value(ids([nonce]), ids([group]), mark, mark_chain).hex()
+        yield {"name": name, "nonce": nonce, "group": group, "mark": str(mark), "mark_chain": str(mark_chain), "value": value}
+
+
 def samples():
     group = group_id("org.example.chat", 0, b"friends").hex()
     for count in (0, 1, 100):
@@ -178,6 +194,7 @@ EVERYTHING = {
     "unavailables": [unavailable(positions=[(7, 8)], ids=[name32(2)], tombstones=[(name32(2), NOW, 3)]), unavailable(2)],
     "ephemerals": [ephemeral(), ephemeral(2, body=b"typing")],
     "reconciles": [reconcile(ask=True), reconcile(2, more=9)],
+    "in_step": in_step(3, 2), "matched": spans((1, 4), (6, 6)), "unmatched": spans((5, 5)),
 }
 
 
@@ -194,6 +211,10 @@ def frames():
         ("announce: reset, group number 0", {"announces": [announce(0, reset=True)]}),
         ("announce: the largest group number", {"announces": [announce(U32_MAX, mark=M64)]}),
         ("announce: a count and a sample", {"announces": [announce(7, count=300, sample="00" * 15 + "80")]}),
+        ("in step: one group", {"in_step": in_step(1, 1)}),
+        ("in step: the last numbers of 32 bits", {"in_step": in_step(U32_MAX - 1, 2)}),
+        ("in step: all were matched", {"matched": spans((1, 100))}),
+        ("in step: some were not matched", {"matched": spans((1, 1), (3, 3)), "unmatched": spans((2, 2), (4, 5))}),
         ("reconcile: begin", {"reconciles": [reconcile(ask=True)]}),
         ("reconcile: the first symbols, of two messages",
          {"reconciles": [reconcile(symbols={"first": 0, "count": "2", "width": 5, "rest": 0, "symbols": "0a0b0c0d0e010202" * 3})]}),
@@ -292,6 +313,14 @@ def bad_frames():
     for name, data in (("a sample of 15 bytes", uint(8, 1) + blob(9, b"s" * 15)), ("a count without a sample", uint(8, 1)),
                        ("a sample of nothing", blob(9, b"s" * 16))):
         rows.append(("ANNOUNCE", sample16, name, record(4, blob(2, tag8) + data)))
+    seven, numbers = "values have 7 bytes each, and there is one", "numbers are not 0 and have 32 bits"
+    for name, data in (("no value", uint(1, 1)), ("a value of 6 bytes", uint(1, 1) + blob(2, b"v" * 6)),
+                       ("a value of 8 bytes", uint(1, 1) + blob(2, b"v" * 8))):
+        rows.append(("IN-STEP", seven, name, record(14, data)))
+    for name, data in (("the number 0", blob(2, b"v" * 7)), ("a number of 33 bits", uint(1, U32_MAX) + blob(2, b"v" * 14))):
+        rows.append(("IN-STEP", numbers, name, record(14, data)))
+    for name, field in (("matched", 15), ("unmatched", 16)):
+        rows.append(("IN-STEP", pairs, "an odd span list of what was %s" % name, packed(field, odd)))
     symbols = "symbols are whole, with 5 to 8 bytes of a short id"
     for name, data in (("symbols without a width", blob(5, b"s" * 8)), ("symbols of width 4", uint(3, 4) + blob(5, b"s" * 7)),
                        ("symbols of width 9", uint(3, 9) + blob(5, b"s" * 12)),
@@ -362,7 +391,7 @@ ABOUT = [
 
 def document():
     sections = [("about", ABOUT)]
-    for make in (group_ids, message_ids, group_tags, samples, reconciliations, frames, lenient_frames, bad_frames):
+    for make in (group_ids, message_ids, group_tags, step_values, samples, reconciliations, frames, lenient_frames, bad_frames):
         sections.append((make.__name__, list(make())))
     # One vector a line, so that a difference reads well.
     texts = ('"%s": [\n%s\n]' % (name, ",\n".join(map(json.dumps, rows))) for name, rows in sections)

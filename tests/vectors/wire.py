@@ -24,6 +24,10 @@ def group_tag(nonce, group):
     return derive_key("hedgerow 2026-11 group tag", nonce + group, 8)
 
 
+def step_value(nonce, group, mark, mark_chain):
+    return derive_key("hedgerow 2026-11 in step", nonce + group + struct.pack(">QQ", mark, mark_chain), 7)
+
+
 # ---- Protobuf: fields that are 0 or empty are left out -----------------------------------------------------
 
 
@@ -94,6 +98,10 @@ def encode_announce(a):
 
 def encode_summary(s):
     return uint(8, s["count"]) + blob(9, ids([s["sample"]])) if s else b""
+
+
+def encode_in_step(s):
+    return uint(1, s["first"]) + blob(2, ids(s["values"]))
 
 
 def encode_ack(a):
@@ -174,4 +182,7 @@ def encode_frame(f):
     for field, name, encode in RECORDS:
         out += b"".join(record(field, encode(r)) for r in f.get(name, ()))
     out += uint(11, f.get("ping", False)) + uint(12, f.get("ack_delay_ms", 0))
-    return out + b"".join(record(13, encode_reconcile(r)) for r in f.get("reconciles", ()))
+    out += b"".join(record(13, encode_reconcile(r)) for r in f.get("reconciles", ()))
+    if "in_step" in f:
+        out += record(14, encode_in_step(f["in_step"]))
+    return out + packed(15, span_list(f.get("matched", ()))) + packed(16, span_list(f.get("unmatched", ())))

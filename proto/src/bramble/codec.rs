@@ -67,7 +67,7 @@ impl Codec for BrambleCodec {
 
 fn records_of(frame: &Frame) -> Result<Vec<Record>, EncodeError> {
     let lossy = frame.number.is_some() || frame.ping || !frame.frame_acks.is_empty();
-    if frame.hello.is_some() || !frame.announces.is_empty() || !frame.ephemerals.is_empty() || lossy {
+    if frame.hello.is_some() || frame.names_groups() || !frame.ephemerals.is_empty() || lossy {
         return Err(EncodeError("HELLO, ANNOUNCE, an ephemeral message or a frame number"));
     }
     if !frame.reconciles.is_empty() {

@@ -50,7 +50,7 @@ impl MvdsCodec {
         if !frame.reconciles.is_empty() {
             return Err(EncodeError("RECONCILE"));
         }
-        if frame.hello.is_some() || !frame.announces.is_empty() || !frame.unavailables.is_empty() || lossy {
+        if frame.hello.is_some() || frame.names_groups() || !frame.unavailables.is_empty() || lossy {
             return Err(EncodeError("HELLO, ANNOUNCE, UNAVAILABLE or a frame number"));
         }
         for ack in &frame.acks {

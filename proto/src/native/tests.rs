@@ -80,6 +80,8 @@ prop_compose! {
         offers in vec((span_lists(), any::<u8>()), 0..3),
         ephemerals in vec((any::<i64>(), bodies()), 0..3),
         reconciles in vec((any::<u32>(), steps()), 0..3),
+        in_step in option::of((1_u32.., vec(any::<[u8; 7]>(), 1..5))),
+        answers in (span_lists(), span_lists()),
     ) -> Frame {
         let group = GroupRef::Number(9);
         Frame {
@@ -109,6 +111,9 @@ prop_compose! {
                 chain: 5,
             }).collect(),
             ephemerals: ephemerals.into_iter().map(|(timestamp_ms, body)| Ephemeral { group, timestamp_ms, body }).collect(),
+            in_step: in_step.map(|(first, values)| InStep { first: first.min(u32::MAX - 9), values }),
+            matched: answers.0,
+            unmatched: answers.1,
             reconciles: reconciles.into_iter().map(|(salt, step)| Reconcile { group, salt, step }).collect(),
         }
     }

@@ -35,7 +35,7 @@ pub struct Kinds {
     pub unavailable: Count,
     /// HELLO records.
     pub hello: Count,
-    /// ANNOUNCE records.
+    /// ANNOUNCE and IN-STEP records.
     pub announce: Count,
     /// Ephemeral records.
     pub ephemeral: Count,
@@ -90,7 +90,7 @@ pub(crate) fn scan(frame: &[u8], mut body: impl FnMut(&[u8])) -> Kinds {
         let bytes = (rest.len() - after.len()) as u64;
         let (to, records) = match field {
             3 => (&mut kinds.hello, 1),
-            4 => (&mut kinds.announce, 1),
+            4 | 14 => (&mut kinds.announce, 1),
             5 => (&mut kinds.ack, 1),
             6 => (&mut kinds.message, bodies(value, &mut body)),
             7 => (&mut kinds.offer, ids(value)),

@@ -65,6 +65,7 @@ impl Liar {
     pub(super) fn alter(&mut self, link: LinkId, frame: &Bytes, now_ms: i64) -> Vec<Bytes> {
         let Ok(mut altered) = NativeCodec::new().decode(frame.clone()) else { return vec![frame.clone()] };
         let name = altered.announces.first().map(|announce| announce.number);
+        let name = name.or(altered.in_step.as_ref().map(|in_step| in_step.first));
         match self.links.iter_mut().find(|(known, ..)| *known == link) {
             Some((.., number)) => *number = name.or(*number),
             None => self.links.push((link, altered.number.is_some(), name)),

@@ -89,6 +89,7 @@ impl<S: Store> Engine<S> {
                 announce_due,
                 announce_again,
                 names_in_vain,
+                steps,
                 farewells,
                 theirs,
                 resets,
@@ -111,7 +112,8 @@ impl<S: Store> Engine<S> {
             } = link;
             let session = (id, peer, codec, nonce, hello_due, hello_arrived, hello, max_frame, max_offers);
             let names = (ours, next_number, announce_due, announce_again, farewells);
-            let names = (names, reconciles, names_in_vain, theirs, resets, left, stances, tags, announced);
+            let names =
+                (names, reconciles, names_in_vain, steps, theirs, resets, left, stances, tags, announced);
             let due =
                 (ready, large_told, refs, acked, ephemerals, in_flight_bytes, open_offers, lossy, queued);
             let unnamed = (opening_due, carried, unavailable_ids, resend);

@@ -83,7 +83,7 @@ impl<S: Store> Engine<S> {
             let shared = pair.is_some_and(|pair| {
                 pair.visibility == Visibility::Shared && pair.session.theirs >= Some(Visibility::Visible)
             });
-            if shared && link.caps.ephemeral && link.name_of(num).is_some() {
+            if shared && link.caps.ephemeral && (link.name_of(num).is_some() || link.awaits_answer(num)) {
                 link.ephemerals.push_back((num, now.as_timestamp_ms(), body.clone()));
                 while link.ephemerals.len() > max {
                     link.ephemerals.pop_front();

@@ -98,11 +98,17 @@ impl<S: Store> Engine<S> {
                 return Ok(Ok(()));
             }
         }
+        if let Some(in_step) = &frame.in_step
+            && let Err(rule) = self.take_in_step(id, in_step)?
+        {
+            return Ok(Err(rule));
+        }
         for announce in frame.announces {
             if let Err(rule) = self.take_announce(id, announce, frame.number.unwrap_or(0))? {
                 return Ok(Err(rule));
             }
         }
+        self.take_step_answers(id, &frame.matched, &frame.unmatched);
         for ack in frame.acks {
             self.take_ack(id, ack)?;
         }

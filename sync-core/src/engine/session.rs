@@ -6,6 +6,7 @@ use hedgerow_proto::{Announce, Capabilities, Hello, PeerId, Span, Visibility, li
 use rand::Rng as _;
 
 use super::idqueue::IdQueue;
+use super::in_step::Steps;
 use super::lossy::Lossy;
 use super::resend::Resend;
 use super::state::{Link, PeerGroup, Sent};
@@ -60,6 +61,7 @@ impl<S: Store> Engine<S> {
             .then(|| Resend::new(profile.round_trip_ms, self.config.max_resend_ms));
         let max_frame = profile.max_frame.min(self.config.max_frame).min(limits::MAX_FRAME);
         let Some(state) = self.peers.get_mut(&peer_num) else { return Err(EngineError::TooMany("peers")) };
+        let met = state.install.is_some();
         state.links.insert(id);
         let groups = &self.groups;
         let carries = |group: &GroupNum| groups.get(group).is_some_and(|group| group.scheme == scheme);
@@ -95,6 +97,7 @@ impl<S: Store> Engine<S> {
                 announce_due,
                 announce_again: BTreeSet::new(),
                 names_in_vain: false,
+                steps: Steps::new(met),
                 farewells: VecDeque::new(),
                 theirs: BTreeMap::new(),
                 resets: BTreeMap::new(),
@@ -303,6 +306,7 @@ impl<S: Store> Engine<S> {
                 }
                 for link in self.links.values_mut().filter(|link| link.peer == peer_num) {
                     link.stances.clear();
+                    link.steps.give_up();
                 }
                 // Links without sessions have no HELLO of their own that would begin again.
                 let others: Vec<LinkId> = self

@@ -12,6 +12,7 @@ use hedgerow_proto::{
 
 use super::LinkId;
 use super::idqueue::IdQueue;
+use super::in_step::Steps;
 use super::lossy::Lossy;
 use super::quota::Quota;
 use super::repeats::{Paid, Repeats};
@@ -324,6 +325,8 @@ pub(super) struct Link {
     pub(super) announce_again: BTreeSet<GroupNum>,
     /// Names went with a frame in which nothing needed them: not again before something is heard.
     pub(super) names_in_vain: bool,
+    /// What is named by values in place of announcements, on links that lose nothing.
+    pub(super) steps: Steps,
     /// Names and tags of groups that we left, to be announced as such.
     pub(super) farewells: VecDeque<(u32, [u8; TAG_LEN])>,
     /// What the peer calls them; `None` for those we do not know.
@@ -361,8 +364,8 @@ pub(super) struct OurName {
     pub(super) number: u32,
     /// The peer must void what it knows of our positions, and is not known to have heard it.
     pub(super) reset: bool,
-    /// The name may be used: it was sent (reliable), or is known to have arrived (lossy), with the `reset` if
-    /// there is one.
+    /// The name may be used: it was announced (reliable), or is known to have arrived (lossy, or given by a value),
+    /// with the `reset` if there is one.
     pub(super) usable: bool,
     /// On a lossy link: the first frame that announced it as it is, and the last one.
     pub(super) since: u64,

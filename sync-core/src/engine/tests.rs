@@ -6,6 +6,7 @@ mod dialects;
 mod failing;
 mod faults;
 mod graph;
+mod in_step;
 mod known;
 mod linear;
 mod links;

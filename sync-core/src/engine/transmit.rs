@@ -116,6 +116,7 @@ impl<S: Store> Engine<S> {
             self.say_again(id);
             self.put_hello(id, &mut draft);
             self.sample_announced(id)?;
+            self.put_steps(id, &mut draft);
             self.put_announces(id, &mut draft);
         }
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
@@ -191,6 +192,31 @@ impl<S: Store> Engine<S> {
         draft.items.push(Item::Hello);
     }
 
+    /// Groups in step, and answers to what the peer said of such.
+    fn put_steps(&mut self, id: LinkId, draft: &mut Draft) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.hello_due && link.lossy.is_none())
+        else {
+            return;
+        };
+        if link.is_ready() && link.steps.has_answers() {
+            let most = draft.room.saturating_sub(RECORD_OVERHEAD) / SPAN_SIZE;
+            let (matched, unmatched) = link.steps.take_answers(most);
+            let spans = matched.len() + unmatched.len();
+            if spans > 0 {
+                draft.take(RECORD_OVERHEAD + spans * SPAN_SIZE);
+                (draft.frame.matched, draft.frame.unmatched) = (matched, unmatched);
+            }
+        }
+        let most = draft.room.saturating_sub(RECORD_OVERHEAD) / limits::STEP_LEN;
+        if most > 0
+            && let Some(in_step) = self.say_in_step(id, most)
+        {
+            draft.take(RECORD_OVERHEAD + in_step.values.len() * limits::STEP_LEN);
+            draft.frame.in_step = Some(in_step);
+        }
+        self.announce_urgent(id);
+    }
+
     fn put_announces(&mut self, id: LinkId, draft: &mut Draft) {
         let least = self.config.reconcile_from;
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -255,6 +281,7 @@ impl<S: Store> Engine<S> {
             } else {
                 name.usable = true;
                 name.reset = false;
+                link.steps.forget(name.number);
             }
             let since = name.since;
             draft.frame.announces.push(Announce {
@@ -353,9 +380,29 @@ impl<S: Store> Engine<S> {
         Ok(can_send && !draft.filled)
     }
 
-    /// Whether a group has something to say to a peer still. What waits for room on the link counts.
+    /// Whether a group has something to say to a peer still. What waits for room on the link counts, and so does what
+    /// has to be looked at.
     fn has_more(&self, id: LinkId, peer: PeerNum, group_num: GroupNum) -> bool {
         let Some(group) = self.groups.get(&group_num) else { return false };
+        let Some(pair) = self.peers.get(&peer).and_then(|state| state.groups.get(&group_num)) else {
+            return false;
+        };
+        let Some(link) = self.links.get(&id) else { return false };
+        let session = &pair.session;
+        let wider = !session.too_large.is_empty() && session.least_large <= link.record_room();
+        let sends = pair.visibility == Visibility::Shared
+            && session.theirs.is_some_and(|theirs| theirs != Visibility::Invisible)
+            && (session.next <= group.head || !session.again.is_empty() || wider);
+        sends || self.owes(id, peer, group_num)
+    }
+
+    /// Whether a group has something to say to a peer, for all that is known without making a frame.
+    pub(super) fn speaks(&self, id: LinkId, peer: PeerNum, group: GroupNum) -> bool {
+        self.has_urgent(peer, group) || self.owes(id, peer, group)
+    }
+
+    /// Whether there is something to say to a peer beside what it lacks.
+    fn owes(&self, id: LinkId, peer: PeerNum, group_num: GroupNum) -> bool {
         let Some(pair) = self.peers.get(&peer).and_then(|state| state.groups.get(&group_num)) else {
             return false;
         };
@@ -373,12 +420,7 @@ impl<S: Store> Engine<S> {
             || self.turned_ids_quota(peer, group_num) > 0;
         let Some(link) = self.links.get(&id) else { return false };
         let room = link.record_room();
-        let owes = owes || session.asked_large.first().is_some_and(|&(size, _)| size <= room);
-        let wider = !session.too_large.is_empty() && session.least_large <= room;
-        let sends = pair.visibility == Visibility::Shared
-            && session.theirs.is_some_and(|theirs| theirs != Visibility::Invisible)
-            && (session.next <= group.head || !session.again.is_empty() || wider);
-        owes || sends
+        owes || session.asked_large.first().is_some_and(|&(size, _)| size <= room)
     }
 
     /// Sets the timer of a lossy link.

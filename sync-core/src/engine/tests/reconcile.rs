@@ -133,11 +133,8 @@ fn the_next_contact_needs_nothing_of_it() {
     assert_level(&net, group);
     let tap = take_tap(&mut net);
     assert_eq!(crossed(&tap), Crossed::default());
-    assert_eq!(tap.len(), 2, "one frame each way");
-    for sent in &tap {
-        let announce = &sent.frame.announces[0];
-        assert_eq!((announce.held.len(), announce.summary), (1, None), "one span: {announce:?}");
-    }
+    assert_eq!(tap.len(), 4, "a value and an answer each way");
+    assert!(tap.iter().all(|sent| sent.frame.announces.is_empty() && sent.frame.unmatched.is_empty()));
 }
 
 // spec: announce-summary
@@ -167,7 +164,7 @@ fn who_knows_the_other_log_says_nothing_of_its_own() {
     net.run(10_000);
     let mut said = summaries(&take_tap(&mut net));
     said.sort_unstable();
-    assert_eq!(said, [(0, None), (1, None)], "node 1 said where in its log these are");
+    assert_eq!(said, [(1, None)], "node 1 said where in its log these are, so that node 0 is in step");
 }
 
 /// A new member lacks nearly everything: to find out what it has would cost more than it saves.

@@ -71,7 +71,7 @@ fn what_is_settled_stays_settled_over_contacts() {
     net.run(60_000);
     assert_eq!(net.messages_sent(), sent);
     assert_eq!(net.engines.iter().map(|e| e.traffic().offers_out).sum::<u64>(), offers);
-    assert_eq!(net.frames - before, 2, "one frame each way");
+    assert_eq!(net.frames - before, 4, "a value and its answer each way");
 }
 
 // spec: ack-settled, no-repeats

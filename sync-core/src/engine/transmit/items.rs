@@ -63,7 +63,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Whether there is something for a peer that does not wait for its names to be known.
-    fn has_urgent(&self, peer: PeerNum, group: GroupNum) -> bool {
+    pub(super) fn has_urgent(&self, peer: PeerNum, group: GroupNum) -> bool {
         let (Some(state), Some(pair)) =
             (self.groups.get(&group), self.peers.get(&peer).and_then(|peer| peer.groups.get(&group)))
         else {
