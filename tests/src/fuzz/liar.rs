@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hedgerow_proto::limits::MAX_BODY;
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, MessageId, NativeCodec,
-    Offer, OfferItem, PeerId, Request, Span, Summary, Unavailable, Visibility, WireMessage,
+    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, InStep, MessageId,
+    NativeCodec, Offer, OfferItem, PeerId, Request, Span, Summary, Unavailable, Visibility, WireMessage,
 };
 use hedgerow_sync_core::{EngineError, LinkId, LinkProfile};
 
@@ -105,7 +105,8 @@ impl Liar {
         let group = tape.byte() % 4;
         let group_ref = GroupRef::Number(group.into());
         let chain = if tape.bit() { tape.u64() } else { 0 };
-        match tape.byte() % 8 {
+        let kind = tape.byte();
+        match kind % 8 {
             0 => frame.acks.push(Ack {
                 group: group_ref,
                 held: spans(tape),
@@ -152,6 +153,14 @@ impl Liar {
                 timestamp_ms: tape.number().cast_signed(),
                 body: Bytes::copy_from_slice(tape.bytes(4)),
             }),
+            7 if kind >= 128 => {
+                // What it would be expected to say of an empty log, or anything.
+                let first = u32::from(tape.byte()) + 1;
+                let value =
+                    InStep::value_of(&NONCE, world.groups[usize::from(group % 2)], tape.below(2) as u64, 0);
+                frame.in_step = Some(InStep { first, values: vec![value; tape.below(3) + 1] });
+                (frame.matched, frame.unmatched) = (spans(tape), spans(tape));
+            }
             _ => frame.announces.push(Announce {
                 number: tape.byte().into(),
                 tag: Announce::tag_of(&NONCE, world.groups[usize::from(group % 2)]),

@@ -26,7 +26,8 @@ fn well_formed(frame: &Frame) {
     let spans = spans.chain(frame.acks.iter().flat_map(|ack| [&ack.held, &ack.known]));
     let spans = spans.chain(frame.requests.iter().map(|request| &request.positions));
     let spans = spans.chain(frame.unavailables.iter().map(|unavailable| &unavailable.positions));
-    spans.for_each(|list| ascend(list));
+    spans.chain([&frame.matched, &frame.unmatched]).for_each(|list| ascend(list));
+    assert!(frame.in_step.iter().all(|in_step| in_step.numbered().count() == in_step.values.len()));
     for offer in &frame.offers {
         assert!(offer.items.iter().all(|item| item.position.is_some_and(|position| position > 0)));
         assert!(offer.items.is_sorted_by(|a, b| a.position < b.position));

@@ -81,6 +81,12 @@ impl Frames {
                 announce.mark
             ));
         }
+        if let Some(in_step) = &frame.in_step {
+            parts.push(format!("IN STEP {} from {}", in_step.values.len(), in_step.first));
+        }
+        if !frame.matched.is_empty() || !frame.unmatched.is_empty() {
+            parts.push(format!("matched {} not {}", spans(&frame.matched), spans(&frame.unmatched)));
+        }
         for ack in &frame.acks {
             let ids: Vec<_> = ack.ids.iter().map(name).collect();
             parts.push(format!("ACK {} known {} {}", spans(&ack.held), spans(&ack.known), ids.join(" ")));

@@ -1,9 +1,12 @@
 //! What must hold after every step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use bytes::Bytes;
-use hedgerow_proto::{Announce, Codec as _, Frame, GroupId, GroupRef, MessageId, NativeCodec, Span};
+use hedgerow_proto::limits::NONCE_LEN;
+use hedgerow_proto::{Announce, Codec as _, Frame, GroupId, GroupRef, InStep, MessageId, NativeCodec, Span};
+use hedgerow_sync_core::chain;
 use rand::RngExt as _;
 
 use super::options::Judging;
@@ -140,9 +143,18 @@ impl World {
                 me.names.insert(announce.number, group);
             }
         }
+        let stated =
+            frame.in_step.as_ref().map(|in_step| in_step_groups(&self.nodes[to].logs, &nonce, in_step));
+        let stated = stated.unwrap_or_default();
+        me.names.extend(stated.iter().map(|&(number, group, _)| (number, group)));
         let names = me.names.clone();
         if wire.ends[1 - end].gone || self.is_liar(to) || self.is_tainted(from, to) {
             return Ok(());
+        }
+        for &(_, group, mark) in stated.iter().filter(|(.., mark)| *mark > 0) {
+            if self.nodes[to].rewound_at.is_none() {
+                self.look_at_held(from, to, group, &[Span { first: 1, last: mark }])?;
+            }
         }
         self.look_at_acks(from, to, &frame, |group| match group {
             GroupRef::Number(number) => names.get(&number).copied(),
@@ -233,4 +245,25 @@ impl World {
     pub(super) fn is_mixed(&self, group: usize) -> bool {
         self.options.groups[group] == Judging::Some
     }
+}
+
+/// What values say of logs: numbers of groups, and up to which position all is held.
+fn in_step_groups(
+    logs: &BTreeMap<GroupId, Vec<MessageId>>,
+    nonce: &[u8; NONCE_LEN],
+    in_step: &InStep,
+) -> Vec<(u32, GroupId, u64)> {
+    let mut found = Vec::new();
+    for (&group, log) in logs {
+        let chains = log.iter().scan(0, |value, id| {
+            *value = chain(*value, id);
+            Some(*value)
+        });
+        for (mark, value) in (0..).zip(iter::once(0).chain(chains)) {
+            let value = InStep::value_of(nonce, group, mark, value);
+            let said = in_step.numbered().find(|(_, said)| *said == value);
+            found.extend(said.map(|(number, _)| (number, group, mark)));
+        }
+    }
+    found
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hedgerow_proto::{
-    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, Lacks, Message,
-    MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span, Summary, Symbols,
-    Tombstone, Unavailable, Visibility, WireMessage, limits,
+    Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, InStep, Lacks,
+    Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span, Summary,
+    Symbols, Tombstone, Unavailable, Visibility, WireMessage, limits,
 };
 use rand::{Rng as _, RngExt as _};
 use rand_chacha::ChaCha12Rng;
@@ -175,6 +175,14 @@ impl Liar {
                 announce.visibility =
                     *pick(&mut self.rng, &[Visibility::Shared, Visibility::Visible, Visibility::Invisible]);
                 frame.announces = vec![announce];
+                if self.rng.random_bool(0.5) {
+                    // An empty log's value, which may be the right one, among others.
+                    let empty = InStep::value_of(&hello.nonce, id, 0, 0);
+                    let mut values = vec![self.rng.random(); self.rng.random_range(0..3)];
+                    values.push(empty);
+                    frame.in_step = Some(InStep { first: number, values });
+                    (frame.matched, frame.unmatched) = (self.spans(6), self.spans(6));
+                }
                 if self.rng.random_bool(0.5) {
                     let messages = vec![self.message(false, now_ms)];
                     frame.batches = vec![Batch { group, messages, chain: self.rng.random() }];

@@ -167,6 +167,12 @@ fn records(frame: &Frame) -> String {
             announce.mark
         ));
     }
+    if let Some(in_step) = &frame.in_step {
+        parts.push(format!("IN STEP {} from #{}", in_step.values.len(), in_step.first));
+    }
+    if !frame.matched.is_empty() || !frame.unmatched.is_empty() {
+        parts.push(format!("matched {}, not {}", spans(&frame.matched), spans(&frame.unmatched)));
+    }
     for ack in &frame.acks {
         let (of, held, known) = (group(ack.group), spans(&ack.held), spans(&ack.known));
         parts.push(format!("ACK {of} holds {held}, knows {known}, {} ids", ack.ids.len()));
