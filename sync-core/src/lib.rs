@@ -5,6 +5,7 @@ mod engine;
 mod error;
 mod event;
 mod order;
+mod reading;
 pub mod reconcile;
 pub mod record;
 mod seeded;
@@ -23,6 +24,7 @@ pub use event::{
 };
 pub use hedgerow_proto as proto;
 pub use order::{OrderKey, chain};
+pub use reading::GroupReader;
 pub use spanset::SpanSet;
 pub use store::{MemoryStore, Store, StoreError};
 pub use time::Time;

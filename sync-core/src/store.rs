@@ -168,6 +168,12 @@ impl MessageRow {
         if self.state.has_body() { self.body_len as u64 + MESSAGE_WEIGHT } else { 0 }
     }
 
+    /// Whether its time is over, so that its body is not to be shown any more.
+    #[must_use]
+    pub fn is_over(&self, now: Time) -> bool {
+        self.expires_ms.is_some_and(|at| at <= now.as_timestamp_ms())
+    }
+
     /// Its canonical key; meaningful once it is delivered.
     #[must_use]
     pub const fn key(&self) -> OrderKey {
@@ -324,6 +330,22 @@ pub trait Store {
     /// # Errors
     /// When the backend fails or a row is damaged.
     fn load(&self) -> Result<Snapshot, StoreError>;
+
+    /// A group by its id.
+    ///
+    /// # Errors
+    /// When the backend fails or the row is damaged.
+    fn group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
+        Ok(self.load()?.groups.into_iter().find(|row| row.id == *id))
+    }
+
+    /// A peer by its number.
+    ///
+    /// # Errors
+    /// When the backend fails or the row is damaged.
+    fn peer(&self, num: PeerNum) -> Result<Option<PeerRow>, StoreError> {
+        Ok(self.load()?.peers.into_iter().find(|row| row.num == num))
+    }
 
     /// Sets the random number of this store.
     ///

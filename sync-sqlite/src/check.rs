@@ -1,5 +1,8 @@
 //! The check of a store in SQLite: every invariant of any store, and those of this schema.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use hedgerow_sync_core::StoreError;
 use hedgerow_sync_core::store::{
     self, CheckReport, GroupNum, Invariant, MessageNum, MessageRow, MessageState, Problem, Subject,
@@ -10,10 +13,12 @@ use crate::cache::Cache;
 use crate::error::{corrupt, store_error};
 use crate::log::{Log, late_key};
 use crate::small::message_num;
-use crate::store::SqliteStore;
+use crate::store::{Phase, SqliteStore};
 
 /// How many problems of a kind are listed.
 const LISTED: usize = 1_000;
+/// After how many steps of SQLite's machine it is asked whether a check is to go on.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 impl SqliteStore {
     /// Verifies the store: every invariant of `docs/storage.md`, SQLite's own structures, rows that nothing leads
@@ -32,6 +37,34 @@ impl SqliteStore {
             store.log.replace(log);
             report
         })
+    }
+
+    /// The same, given up with `None` as soon as `goes_on` says no. It is asked every so many steps of SQLite, thousands of
+    /// times a second: for a check beside a writer, whose log cannot be started over before the check ends.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_while(
+        &self,
+        mut goes_on: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<Option<CheckReport>, StoreError> {
+        // Not later: a write that is interrupted takes its whole transaction with it.
+        self.log().flush(&self.connection)?;
+        let given_up = Arc::new(AtomicBool::new(false));
+        let seen = given_up.clone();
+        let stop =
+            move || seen.load(Ordering::Relaxed) || (!goes_on() && !seen.swap(true, Ordering::Relaxed));
+        self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(stop)).map_err(store_error)?;
+        let report = self.check();
+        self.connection.progress_handler(0, None::<fn() -> bool>).map_err(store_error)?;
+        if !given_up.load(Ordering::Relaxed) {
+            return report.map(Some);
+        }
+        // The end of the moment was interrupted too.
+        if self.phase == Phase::ReadOnly && !self.connection.is_autocommit() {
+            self.execute("ROLLBACK", [])?;
+        }
+        Ok(None)
     }
 
     fn check_moment(&self) -> Result<CheckReport, StoreError> {

@@ -31,6 +31,7 @@ mod error;
 pub mod forge;
 mod lists;
 mod log;
+mod longlog;
 mod messages;
 mod open;
 mod places;

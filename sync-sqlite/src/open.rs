@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::cache::Cache;
 use crate::error::{Misuse, backend, corrupt, store_error};
 use crate::log::Log;
+use crate::longlog::LongLog;
 use crate::schema;
 use crate::store::{Phase, SqliteStore};
 use crate::tag::TagKey;
@@ -54,10 +55,17 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// To what length the write-ahead log is cut when it is started over; if it is longer, readers are waited for.
+    fn max_log_bytes(&self) -> u64 {
+        LOG_LENGTHS * u64::from(self.checkpoint_pages) * u64::from(PAGE_SIZE)
+    }
+}
+
 /// Bytes of a page of a new store.
 const PAGE_SIZE: u32 = 4_096;
-/// The write-ahead log is cut to this many bytes when it is started over.
-const LOG_BYTES: i64 = 16 << 20;
+/// The write-ahead log may have so many times the bytes after which it is moved into the database.
+const LOG_LENGTHS: u64 = 2;
 /// Kept for the statements, each compiled once.
 const STATEMENTS: usize = 64;
 
@@ -121,7 +129,9 @@ impl SqliteStore {
         connection.busy_timeout(std::time::Duration::ZERO).map_err(store_error)?;
         make_durable(&connection, path)?;
         connection.busy_timeout(options.busy_timeout).map_err(store_error)?;
-        Self::with(connection, options, Phase::Idle)
+        let mut store = Self::with(connection, options, Phase::Idle)?;
+        store.long_log = path.map(|path| LongLog::new(path, options.max_log_bytes(), options.busy_timeout));
+        Ok(store)
     }
 
     fn with(connection: Connection, options: &Options, phase: Phase) -> Result<Self, StoreError> {
@@ -140,6 +150,7 @@ impl SqliteStore {
             last_message: 0,
             data_version: 0,
             phase,
+            long_log: None,
         };
         store.refresh()?;
         Ok(store)
@@ -237,7 +248,7 @@ fn settings(connection: &Connection, options: &Options) -> rusqlite::Result<()> 
     set("trusted_schema", 0)?;
     set("cell_size_check", 1)?;
     set("wal_autocheckpoint", options.checkpoint_pages.into())?;
-    set("journal_size_limit", LOG_BYTES)?;
+    set("journal_size_limit", i64::try_from(options.max_log_bytes()).unwrap_or(i64::MAX))?;
     let kib = i64::try_from(options.page_cache_bytes >> 10).unwrap_or(i64::MAX);
     // Negative: in KiB, not in pages.
     set("cache_size", kib.saturating_neg())?;

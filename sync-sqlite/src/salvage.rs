@@ -108,6 +108,7 @@ impl SqliteStore {
             last_message: 0,
             data_version: 0,
             phase: Phase::ReadOnly,
+            long_log: None,
         })
     }
 }

@@ -54,6 +54,16 @@ impl SqliteStore {
         })
     }
 
+    pub(crate) fn find_group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
+        let sql = "SELECT num, id, scheme, client_id, major_version, descriptor, judged, head, chain,
+            body_bytes, max_bytes FROM grp WHERE id = ?1";
+        Ok(self.list(sql, [id.as_bytes()], read_group)?.pop())
+    }
+
+    pub(crate) fn find_peer(&self, num: PeerNum) -> Result<Option<PeerRow>, StoreError> {
+        Ok(self.list("SELECT num, id, install FROM peer WHERE num = ?1", [num.0], read_peer)?.pop())
+    }
+
     /// Those of the small rows that can be read, and what is wrong with the others.
     pub(crate) fn sound_small_rows(&self) -> (Snapshot, Vec<String>) {
         let mut problems = Vec::new();

@@ -4,7 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use hedgerow_proto::MessageId;
+use hedgerow_proto::{GroupId, MessageId};
 use hedgerow_sync_core::store::{
     AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
     MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot,
@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use crate::cache::Cache;
 use crate::error::{Misuse, backend, store_error};
 use crate::log::Log;
+use crate::longlog::LongLog;
 use crate::recent::Recent;
 use crate::rows::after;
 use crate::tag::TagKey;
@@ -37,6 +38,8 @@ pub struct SqliteStore {
     /// SQLite's count of the commits of others.
     pub(crate) data_version: i64,
     pub(crate) phase: Phase,
+    /// `None` where no other connection can read.
+    pub(crate) long_log: Option<LongLog>,
 }
 
 /// Where the store stands between commits.
@@ -78,9 +81,23 @@ impl SqliteStore {
         log
     }
 
+    /// The size of the write-ahead log beside the store at `path`, in bytes; 0 if there is none.
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    pub fn log_bytes(path: &std::path::Path) -> std::io::Result<u64> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        match std::fs::metadata(log) {
+            Ok(file) => Ok(file.len()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads one moment of the store, whatever another process or thread commits meanwhile: in one transaction, which
     /// costs fewer locks of the file than as many reads alone and, for a reader, remembers within it what was read.
-    /// Keep it short: the log cannot be started over while it is open.
+    /// Keep it short: the log cannot be started over while it is open, and grows with what is committed meanwhile.
     ///
     /// # Errors
     /// Those of `read`, and when the transaction cannot begin.
@@ -157,6 +174,9 @@ impl Store for SqliteStore {
             Phase::Open => {
                 self.write_out().inspect_err(|_| self.fail())?;
                 self.phase = Phase::Idle;
+                if let Some(log) = &mut self.long_log {
+                    log.cut(&self.connection);
+                }
                 Ok(())
             }
         }
@@ -179,6 +199,14 @@ impl Store for SqliteStore {
 
     fn load(&self) -> Result<Snapshot, StoreError> {
         self.snapshot()
+    }
+
+    fn group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
+        self.find_group(id)
+    }
+
+    fn peer(&self, num: PeerNum) -> Result<Option<PeerRow>, StoreError> {
+        self.find_peer(num)
     }
 
     fn set_install(&mut self, install: u64) -> Result<(), StoreError> {

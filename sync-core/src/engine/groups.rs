@@ -10,8 +10,9 @@ use super::unasked::Unasked;
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::{Event, GroupInfo};
+use crate::reading::read_descriptor;
 use crate::spanset::SpanSet;
-use crate::store::{GroupNum, GroupRow, MessageNum, MessageState, PeerNum, PeerRow, Store, StoreError};
+use crate::store::{GroupNum, GroupRow, MessageNum, MessageState, PeerNum, PeerRow, Store};
 use crate::time::Time;
 
 impl<S: Store> Engine<S> {
@@ -270,14 +271,7 @@ impl<S: Store> Engine<S> {
     }
 
     pub(super) fn restore_group(&mut self, row: GroupRow) -> Result<(), EngineError> {
-        let damaged = |what: &str| StoreError::Corrupt(format!("group {}: {what}", row.id));
-        let scheme = IdScheme::from_code(row.scheme).ok_or_else(|| damaged("unknown id scheme"))?;
-        let descriptor =
-            GroupDescriptor::new(row.client_id.clone(), row.major_version, row.descriptor.clone())
-                .map_err(|e| damaged(&e.to_string()))?;
-        if scheme.group_id(&descriptor) != Some(row.id) {
-            return Err(damaged("its descriptor is not what its id names").into());
-        }
+        let (scheme, descriptor) = read_descriptor(&row)?;
         let heads = self.store.heads(row.num)?.into_iter().collect();
         self.group_nums.insert(row.id, row.num);
         self.groups.insert(

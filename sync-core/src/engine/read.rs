@@ -7,8 +7,9 @@ use super::Engine;
 use crate::error::EngineError;
 use crate::event::{Draft, Entry, GroupStatus, LinkStatus, Missing, PeerGroupStatus, Status, Traffic};
 use crate::order::OrderKey;
+use crate::reading;
 use crate::record::InFlight;
-use crate::store::{Direction, KeyValue, MESSAGE_WEIGHT, MessageRow, Store};
+use crate::store::{Direction, KeyValue, MESSAGE_WEIGHT, MessageRow, Store, StoreError};
 use crate::time::Time;
 use crate::verdict::MessageFacts;
 
@@ -126,13 +127,20 @@ impl<S: Store> Engine<S> {
         pair.is_some_and(|pair| pair.has.contains(position))
     }
 
+    /// Groups whose delivery order has grown and whose [`Event::Delivered`](crate::Event::Delivered) was not polled yet, with
+    /// its last position. For a layer that keeps what follows from messages in the same transaction as these.
+    pub fn grown(&self) -> impl Iterator<Item = (GroupId, u64)> {
+        let groups = self.fresh_groups.iter().filter_map(|num| self.groups.get(num));
+        groups.filter(|group| group.delivered_from.is_some()).map(|group| (group.id, group.head))
+    }
+
     /// The message at a position of the delivery order.
     ///
     /// # Errors
     /// When there is no such group, or the store fails.
     pub fn entry(&self, group: GroupId, position: u64) -> Result<Option<Entry>, EngineError> {
         let num = self.group_num(group)?;
-        self.store.at(num, position)?.map(|row| self.read_entry(&row)).transpose()
+        Ok(self.store.at(num, position)?.map(|row| self.read_entry(&row)).transpose()?)
     }
 
     /// Messages in delivery order, from after position `after`: at most `max_count`, and no more after
@@ -149,20 +157,8 @@ impl<S: Store> Engine<S> {
     ) -> Result<Vec<Entry>, EngineError> {
         let num = self.group_num(group)?;
         let head = self.groups.get(&num).map_or(0, |g| g.head);
-        let mut entries = Vec::new();
-        let mut bytes = 0_usize;
-        let mut position = after;
-        let mut chain = self.chain_at(num, after.min(head))?;
-        while position < head && entries.len() < max_count.max(1) && (bytes < max_bytes || entries.is_empty())
-        {
-            position += 1;
-            let row = self.sound_row_at(num, position, chain)?;
-            chain = row.chain;
-            let entry = self.read_entry(&row)?;
-            bytes += entry.body.as_ref().map_or(0, Bytes::len);
-            entries.push(entry);
-        }
-        Ok(entries)
+        let part = (after, max_count, max_bytes);
+        Ok(reading::log(&self.store, num, head, part, |row| self.read_entry(row))?)
     }
 
     /// At most `limit` delivered messages in canonical order, from after a key (from the first or last one if
@@ -179,7 +175,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<Vec<Entry>, EngineError> {
         let num = self.group_num(group)?;
         let rows = self.store.page(num, after, direction, limit)?;
-        rows.iter().map(|row| self.read_entry(row)).collect()
+        Ok(rows.iter().map(|row| self.read_entry(row)).collect::<Result<_, _>>()?)
     }
 
     /// A message by its id, wherever it stands.
@@ -187,31 +183,16 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// When the store fails.
     pub fn message(&self, id: &MessageId) -> Result<Option<Entry>, EngineError> {
-        self.store.find(id)?.map(|row| self.read_entry(&row)).transpose()
+        Ok(self.store.find(id)?.map(|row| self.read_entry(&row)).transpose()?)
     }
 
-    fn read_entry(&self, row: &MessageRow) -> Result<Entry, EngineError> {
-        let content = self.sound_content(row)?;
-        let (deps, body) = content.map_or((Vec::new(), None), |content| (content.deps, content.body));
-        // Not even for the moment until it is pruned.
-        let body = body.filter(|_| !self.is_over(row));
-        let author = match row.author.filter(|_| body.is_none()) {
-            Some(num) => self.store.author(num)?.map(|author| author.key),
-            None => None,
+    fn read_entry(&self, row: &MessageRow) -> Result<Entry, StoreError> {
+        let content = match self.groups.get(&row.group) {
+            Some(group) => reading::sound_content(&self.store, row, group.id, group.scheme)?,
+            None => self.store.content(row.num)?,
         };
-        Ok(Entry {
-            id: row.id,
-            position: row.position,
-            key: row.key(),
-            state: row.state,
-            timestamp_ms: row.timestamp_ms,
-            deps: deps.into_iter().map(|dep| dep.id).collect(),
-            body,
-            origin: row.origin.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.id),
-            arrived: row.arrived,
-            expires_ms: row.expires_ms,
-            author,
-        })
+        let origin = row.origin.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.id);
+        reading::entry(&self.store, row, content, origin, self.now)
     }
 
     /// Dependencies of held messages that are not held, and since when.

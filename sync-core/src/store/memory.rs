@@ -5,7 +5,7 @@ pub(super) mod tables;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hedgerow_proto::MessageId;
+use hedgerow_proto::{GroupId, MessageId};
 
 use self::tables::{Change, Entry, Tables};
 use super::{
@@ -65,13 +65,13 @@ impl MemoryStore {
         self.tables.message(num).ok_or_else(|| absent("message", num.0))
     }
 
-    fn group(&self, num: GroupNum) -> Result<&GroupRow, StoreError> {
+    fn group_row(&self, num: GroupNum) -> Result<&GroupRow, StoreError> {
         self.tables.groups.get(&num).ok_or_else(|| absent("group", num.0.into()))
     }
 
     /// What must hold of a row before it is written; the uniqueness of its position among it.
     fn admit(&self, row: &MessageRow, has_body: bool) -> Result<(), StoreError> {
-        self.group(row.group)?;
+        self.group_row(row.group)?;
         row.admit(has_body)?;
         if row.position == 0 {
             return Ok(());
@@ -137,6 +137,15 @@ impl Store for MemoryStore {
         })
     }
 
+    fn group(&self, id: &GroupId) -> Result<Option<GroupRow>, StoreError> {
+        let num = self.tables.group_ids.get(id);
+        Ok(num.and_then(|num| self.tables.groups.get(num)).cloned())
+    }
+
+    fn peer(&self, num: PeerNum) -> Result<Option<PeerRow>, StoreError> {
+        Ok(self.tables.peers.get(&num).copied())
+    }
+
     fn set_install(&mut self, install: u64) -> Result<(), StoreError> {
         self.apply(Change::Install(Some(install)));
         Ok(())
@@ -161,13 +170,13 @@ impl Store for MemoryStore {
         chain: u64,
         body_bytes: u64,
     ) -> Result<(), StoreError> {
-        self.group(group)?;
+        self.group_row(group)?;
         self.apply(Change::GroupHead(group, (head, chain, body_bytes)));
         Ok(())
     }
 
     fn remove_group(&mut self, group: GroupNum) -> Result<(), StoreError> {
-        self.group(group)?;
+        self.group_row(group)?;
         let nums: Vec<_> = self.tables.rows().filter(|row| row.group == group).map(|row| row.num).collect();
         for edge in self.tables.edges_of(&nums) {
             self.apply(Change::Edge(edge, false));
@@ -214,7 +223,7 @@ impl Store for MemoryStore {
     }
 
     fn put_peer_group(&mut self, row: &PeerGroupRow) -> Result<(), StoreError> {
-        self.group(row.group)?;
+        self.group_row(row.group)?;
         if !self.tables.peers.contains_key(&row.peer) {
             return Err(absent("peer", row.peer.0.into()));
         }
@@ -227,7 +236,7 @@ impl Store for MemoryStore {
     }
 
     fn add_author(&mut self, group: GroupNum, key: &[u8; 32]) -> Result<AuthorNum, StoreError> {
-        self.group(group)?;
+        self.group_row(group)?;
         if self.tables.author_nums.contains_key(&(group, *key)) {
             return corrupt("an author is there already".to_owned());
         }
@@ -394,7 +403,7 @@ impl Store for MemoryStore {
         removed: &[MessageNum],
         added: &[MessageNum],
     ) -> Result<(), StoreError> {
-        self.group(group)?;
+        self.group_row(group)?;
         self.admit_deps(added)?;
         for &num in removed {
             self.apply(Change::Head(group, num, false));

@@ -95,6 +95,111 @@ fn a_read_returns_while_a_write_is_open() {
         .unwrap();
 }
 
+/// Moments that follow each other without a pause leave SQLite none in which to start the log over, so that the writer
+/// waits for one.
+#[test]
+fn short_moments_one_after_the_other_do_not_make_the_log_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut options = Options::default();
+    options.checkpoint_pages = 100;
+    let mut store = SqliteStore::open(&path, options).unwrap();
+    prepare(&mut store).unwrap();
+    store.commit().unwrap();
+    let reader = SqliteStore::open_read_only(&path, impatient()).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let mut most = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let reader = reader;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let page = |reader: &SqliteStore| reader.page(GROUP, None, Direction::Backward, 100);
+                assert!(reader.at_one_moment(page).unwrap().len() <= 100);
+            }
+        });
+        for _ in 0..200 {
+            write_batch(&mut store, 500, 200).unwrap();
+            store.commit().unwrap();
+            most = most.max(SqliteStore::log_bytes(&path).unwrap());
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    // Of 30 MB that are written: twice the 100 pages, and what comes until readers let go.
+    assert!(most < 4 << 20, "the log had {most} bytes");
+    assert_clean(&store);
+}
+
+/// What is committed during a moment stays in the log until it ends, and not longer.
+#[test]
+fn a_long_moment_keeps_the_log_and_its_end_frees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut options = Options::default();
+    options.checkpoint_pages = 100;
+    let mut store = SqliteStore::open(&path, options).unwrap();
+    prepare(&mut store).unwrap();
+    store.commit().unwrap();
+    let reader = SqliteStore::open_read_only(&path, impatient()).unwrap();
+    reader
+        .at_one_moment(|reader| {
+            assert_eq!(head(reader), 0);
+            for _ in 0..50 {
+                write_batch(&mut store, 500, 200)?;
+                store.commit()?;
+            }
+            assert_eq!(head(reader), 0);
+            Ok(())
+        })
+        .unwrap();
+    let most = SqliteStore::log_bytes(&path).unwrap();
+    assert!(most > 6 << 20, "the log had {most} bytes");
+    for _ in 0..50 {
+        write_batch(&mut store, 500, 200).unwrap();
+        store.commit().unwrap();
+    }
+    let left = SqliteStore::log_bytes(&path).unwrap();
+    assert!(left < 2 << 20, "{left} bytes are left of {most}");
+    assert_eq!(head(&reader), 50_000);
+    assert_clean(&store);
+}
+
+#[test]
+fn a_check_that_is_given_up_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut store = SqliteStore::open(&path, impatient()).unwrap();
+    prepare(&mut store).unwrap();
+    write_batch(&mut store, 3_000, 200).unwrap();
+    store.commit().unwrap();
+    let reader = SqliteStore::open_read_only(&path, impatient()).unwrap();
+    let looks = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = looks.clone();
+    let count = move || counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < u64::MAX;
+    assert!(reader.check_while(count).unwrap().unwrap().is_clean());
+    let looks = looks.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(looks > 10, "{looks} looks");
+    for last in [0, 1, looks / 2, looks - 1] {
+        let mut left = last;
+        let some = move || {
+            let goes_on = left > 0;
+            left = left.saturating_sub(1);
+            goes_on
+        };
+        assert_eq!(reader.check_while(some).unwrap(), None, "after {last} of {looks} looks");
+        // The next read is of another moment, and the log is as free as before.
+        write_batch(&mut store, 1, 200).unwrap();
+        store.commit().unwrap();
+        assert_eq!(head(&reader), head(&store));
+    }
+    assert!(reader.check().unwrap().is_clean());
+    // A writer gives one up too, and loses nothing that is not committed.
+    write_batch(&mut store, 1, 200).unwrap();
+    assert_eq!(store.check_while(|| false).unwrap(), None);
+    store.commit().unwrap();
+    assert_eq!(head(&reader), 3_005);
+    assert!(store.check().unwrap().is_clean());
+}
+
 #[test]
 fn a_second_writer_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ const CHUNK: usize = 256;
 impl<S: Store> Engine<S> {
     /// Whether the time of a message is over.
     pub(in crate::engine) fn is_over(&self, row: &MessageRow) -> bool {
-        row.expires_ms.is_some_and(|at| at <= self.now.as_timestamp_ms())
+        row.is_over(self.now)
     }
 
     /// Notes that a held message expires.

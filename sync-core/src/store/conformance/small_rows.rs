@@ -38,6 +38,10 @@ pub fn groups_and_their_heads<H: Harness>() {
     store.put_group(&b).unwrap();
     store.set_head(A, u64::MAX >> 1, u64::MAX, u64::MAX).unwrap();
     let a = GroupRow { head: u64::MAX >> 1, chain: u64::MAX, body_bytes: u64::MAX, ..group(A) };
+    for row in [&a, &b] {
+        assert_eq!(store.group(&row.id).unwrap().as_ref(), Some(row));
+    }
+    assert_eq!(store.group(&hedgerow_proto::GroupId::from_bytes([0xfe; 32])).unwrap(), None);
     assert_eq!(store.load().unwrap().groups, [a, b]);
     assert!(matches!(store.set_head(crate::store::GroupNum(9), 1, 1, 1), Err(StoreError::Corrupt(_))));
 }
@@ -66,10 +70,12 @@ pub fn peers_and_their_groups<H: Harness>() {
     let all = store.load().unwrap();
     assert_eq!(all.install, Some(u64::MAX));
     assert_eq!(all.peers, [peer(1), silent]);
+    assert_eq!(store.peer(PeerNum(2)).unwrap(), Some(silent));
     assert_eq!(all.peer_groups, [peer_group(1, A), changed, peer_group(2, A), peer_group(2, B)]);
 
     store.remove_peer(PeerNum(2)).unwrap();
     store.remove_peer(PeerNum(1)).unwrap();
+    assert_eq!(store.peer(PeerNum(2)).unwrap(), None);
     let none = store.load().unwrap();
     assert_eq!((none.peers, none.peer_groups, none.last_nums), (vec![], vec![], (2, 2)));
 }
