@@ -25,6 +25,7 @@ use crate::judge::Judge;
 use crate::net;
 use crate::node::{Node, checked_name};
 use crate::pace::Pace;
+use crate::reads::readers;
 use crate::shared::{Parts, Shared, Wrap};
 use crate::store::{AnyStore, Opener};
 
@@ -237,8 +238,7 @@ impl Builder {
             redial: RedialConfig { seed: dice.random(), ..self.redial },
             offline: self.offline,
         };
-        let (shared, ends) = Shared::new(parts);
-        let me = Me {
+        let me = Arc::new(Me {
             author: Author::from_seed(&settled.seed),
             peer: identity.peer_id(),
             name: name.clone(),
@@ -246,7 +246,9 @@ impl Builder {
             without: self.without,
             clock: Clock::new(),
             config: self.config,
-        };
+        });
+        let (reads, readers) = settled.file.map(|file| readers(file, &me)).unzip();
+        let (shared, ends) = Shared::new(parts, reads);
         let node = Node::new(shared.clone(), name, ChaCha20Rng::from_rng(&mut dice));
         // Before the store is opened and the contacts are dialled, so that a ticket has all addresses.
         if !self.offline {
@@ -257,7 +259,7 @@ impl Builder {
         let (judge, verdicts) = Judge::start()?;
         let (home, opener) = (settled.home, settled.opener);
         let pace = Pace::default();
-        let driver = Driver { me: Arc::new(me), shared, ends, opener, dice, judge, verdicts, home, pace };
+        let driver = Driver { me, shared, ends, opener, dice, judge, verdicts, readers, home, pace };
         start(driver).await?;
         Ok(node)
     }
@@ -293,6 +295,8 @@ struct Settled {
     seed: Zeroizing<[u8; 32]>,
     home: Option<Home>,
     opener: Opener,
+    /// The file of the store, if it can be read beside the engine.
+    file: Option<PathBuf>,
 }
 
 fn settle(place: Place, name: Option<&str>) -> Result<Settled, NodeError> {
@@ -300,9 +304,10 @@ fn settle(place: Place, name: Option<&str>) -> Result<Settled, NodeError> {
         Place::Memory { seed } => {
             let seed = seed.map_or_else(fresh_seed, Ok)?;
             // A store in memory has nothing that can fail.
-            Ok(Settled { seed, home: None, opener: Box::new(|| Ok(AnyStore::new(MemoryStore::new()))) })
+            let opener: Opener = Box::new(|| Ok(AnyStore::new(MemoryStore::new())));
+            Ok(Settled { seed, home: None, opener, file: None })
         }
-        Place::Store { seed, opener } => Ok(Settled { seed, home: None, opener }),
+        Place::Store { seed, opener } => Ok(Settled { seed, home: None, opener, file: None }),
         Place::Path(path) => {
             let home = Home::open_or_create(path, name, Role::Node, Duration::ZERO)?;
             Ok(in_home(home))
@@ -313,8 +318,9 @@ fn settle(place: Place, name: Option<&str>) -> Result<Settled, NodeError> {
 
 fn in_home(home: Home) -> Settled {
     let path = home.store_path();
+    let file = Some(path.clone());
     let open = move || SqliteStore::open(&path, Options::default()).map(AnyStore::new);
-    Settled { seed: home.seed(), opener: Box::new(open), home: Some(home) }
+    Settled { seed: home.seed(), opener: Box::new(open), home: Some(home), file }
 }
 
 fn fresh_seed() -> Result<Zeroizing<[u8; 32]>, NodeError> {

@@ -7,11 +7,12 @@ use hedgerow_proto::{GroupId, MessageId, PeerId};
 use hedgerow_sync_core::OrderKey;
 use hedgerow_sync_core::store::Direction;
 
-use crate::core::{Core, Session};
+use crate::core::Session;
 use crate::error::NodeError;
 use crate::limits::PAGE_BYTES;
 use crate::node::Node;
 use crate::stream::ChatStream;
+use crate::view::View;
 
 /// What kind of chat a group is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -359,7 +360,7 @@ impl Chat {
     /// When the chat cannot be read here, or the node does not work.
     pub async fn stream_from(&self, after: u64) -> Result<ChatStream, NodeError> {
         let group = self.group;
-        self.node.call(move |core| core.read_log(group, after, 0, 0).map(drop)).await?;
+        self.node.read(move |view| view.read_log(group, after, 0, 0).map(drop)).await?;
         Ok(ChatStream::new(self.node.clone(), group, after, None))
     }
 
@@ -390,7 +391,7 @@ impl Chat {
         let (mut after, mut found) = (after, Vec::new());
         loop {
             let room = limit - found.len();
-            let page = self.node.call(move |core| core.read_log(group, after, room, PAGE_BYTES)).await?;
+            let page = self.node.read(move |view| view.read_log(group, after, room, PAGE_BYTES)).await?;
             found.extend(page.items.into_iter().filter_map(pick));
             if page.to == after || found.len() >= limit {
                 return Ok(found);
@@ -436,12 +437,12 @@ impl Chat {
         with_gone: bool,
     ) -> Result<Vec<ChatLine>, NodeError> {
         let group = self.group;
-        // In parts, so that a large page does not hold up the node.
+        // In parts, so that a large page does not hold up other readers.
         let (mut after, mut found) = (after, Vec::new());
         loop {
             let room = (limit - found.len()).min(crate::limits::PAGE_MESSAGES);
-            let read = move |core: &mut Core| core.read_page(group, after, direction, room, with_gone);
-            let items = self.node.call(read).await?;
+            let read = move |view: &View<'_>| view.read_page(group, after, direction, room, with_gone);
+            let items = self.node.read(read).await?;
             let (count, last) = (items.len(), items.last().map(ChatLine::key));
             found.extend(items);
             if count < room || found.len() >= limit {
@@ -457,7 +458,7 @@ impl Chat {
     /// When the chat was left, or the node does not work.
     pub async fn members(&self) -> Result<Vec<Member>, NodeError> {
         let group = self.group;
-        self.node.call(move |core| core.members(group)).await
+        self.node.read(move |view| view.members(group)).await
     }
 
     /// The messages that could not be read.
@@ -466,7 +467,7 @@ impl Chat {
     /// When the chat was left, or the node does not work.
     pub async fn quarantine(&self) -> Result<Quarantine, NodeError> {
         let group = self.group;
-        let (count, last) = self.node.call(move |core| core.quarantined(group)).await?;
+        let (count, last) = self.node.read(move |view| view.quarantined(group)).await?;
         Ok(Quarantine { count, last })
     }
 }

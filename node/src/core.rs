@@ -5,7 +5,7 @@
 mod chats;
 mod contacts;
 mod foreign;
-mod index;
+pub(crate) mod index;
 mod invitations;
 pub(crate) mod post;
 mod read;
@@ -21,12 +21,11 @@ use hedgerow_clients::{Author, Client, Registry};
 use hedgerow_proto::{GroupDescriptor, GroupId, Message, MessageId, PeerId};
 use hedgerow_sync_core::{Config, Engine, Event, Time, Verdict};
 
-pub(crate) use self::chats::ChatRow;
 use self::chats::ChatState;
-use self::contacts::ContactRow;
+pub(crate) use self::chats::{ChatRow, read_name};
+pub(crate) use self::contacts::ContactRow;
 use self::foreign::ForeignRow;
 pub(crate) use self::post::Session;
-pub(crate) use self::read::LogPage;
 use self::takeover::Takeovers;
 use self::wires::Wires;
 pub(crate) use self::wires::{Admission, Closing, NewWire, WireId};
@@ -74,8 +73,10 @@ pub(crate) struct Core {
     unjudged: VecDeque<(MessageId, Message)>,
     /// Notifications of what is not durable yet.
     notices: Vec<NodeEvent>,
-    /// The indexer wrote something since the last commit.
-    uncommitted: bool,
+    /// Up to where chats may be read once the transaction is durable; 0 for a chat that was left.
+    woken: BTreeMap<GroupId, u64>,
+    /// Chats in which something was written here since they were last indexed.
+    posted: BTreeSet<GroupId>,
 }
 
 impl Core {
@@ -99,7 +100,8 @@ impl Core {
             unindexed: BTreeSet::new(),
             unjudged: VecDeque::new(),
             notices: Vec::new(),
-            uncommitted: false,
+            woken: BTreeMap::new(),
+            posted: BTreeSet::new(),
         };
         core.load_contacts()?;
         core.load_foreign()?;
@@ -136,7 +138,12 @@ impl Core {
     /// Makes all that was done durable. What was to be told of it is told.
     pub(crate) fn commit(&mut self) -> Result<(), NodeError> {
         self.engine.commit()?;
-        self.uncommitted = false;
+        for (group, position) in std::mem::take(&mut self.woken) {
+            self.shared.wake_readers(group, position);
+            if position > 0 {
+                self.shared.tell(NodeEvent::Arrived { group, position });
+            }
+        }
         for notice in self.notices.drain(..) {
             self.shared.tell(notice);
         }
@@ -148,18 +155,12 @@ impl Core {
         while let Some(event) = self.engine.poll_event()? {
             self.take(event);
         }
-        self.transmit()?;
-        self.index()
+        self.transmit()
     }
 
-    /// Whether [`Core::pump`] has more to do right away.
+    /// Whether [`Core::index`] has more to do right away.
     pub(crate) fn is_busy(&self) -> bool {
         !self.unindexed.is_empty()
-    }
-
-    /// Whether something is written that waits for a commit.
-    pub(crate) fn is_uncommitted(&self) -> bool {
-        self.uncommitted
     }
 
     fn take(&mut self, event: Event) {

@@ -19,11 +19,10 @@ use crate::limits::{
     CALLS_PER_COMMIT, FIRST_REOPEN_MS, FRAMES_PER_COMMIT, MAX_REOPEN_MS, VERDICTS_PER_BATCH, WAITING_VERDICTS,
 };
 use crate::pace::Pace;
+use crate::reads::Readers;
 use crate::shared::{Answer, Control, Ends, Job, Shared, WireInput};
 use crate::store::Opener;
 
-/// How long what the indexer wrote waits for company in a transaction, in ms. A crash before repeats the work.
-const INDEX_REST_MS: u64 = 50;
 /// The longest sleep without a look at the clock, in ms: the wall clock may jump.
 const MAX_SLEEP_MS: u64 = 60_000;
 
@@ -36,6 +35,8 @@ pub(crate) struct Driver {
     pub(crate) dice: ChaCha20Rng,
     pub(crate) judge: Judge,
     pub(crate) verdicts: mpsc::Receiver<Verdicts>,
+    /// Those who read beside the engine; they have the store open until they are ended.
+    pub(crate) readers: Option<Readers>,
     /// Locked until the store is closed.
     pub(crate) home: Option<Home>,
     pub(crate) pace: Pace,
@@ -67,7 +68,12 @@ impl Driver {
     pub(crate) fn open(&mut self) -> Result<Box<Core>, NodeError> {
         let store = (self.opener)()?;
         let seed = self.dice.random();
-        Core::open(store, self.me.clone(), self.shared.clone(), seed).map(Box::new)
+        let core = Core::open(store, self.me.clone(), self.shared.clone(), seed).map(Box::new)?;
+        // Not earlier: readers find a store that is there and has the newest schema.
+        if let Some(readers) = &mut self.readers {
+            readers.start()?;
+        }
+        Ok(core)
     }
 
     /// Runs until the node is shut down or nobody holds it any more.
@@ -93,6 +99,9 @@ impl Driver {
                 tracing::error!(%error, "the store failed at the end");
             }
             core.drop_all(Closing { reason: CloseReason::Done, flush });
+        }
+        if let Some(readers) = self.readers {
+            readers.end();
         }
         // After the store, so that who waits for the lock finds a store that is closed.
         drop(self.home);
@@ -168,9 +177,7 @@ impl Driver {
         match state {
             State::Up(core) if core.is_busy() => 0,
             State::Up(core) => {
-                let timer = core.next_timeout().map_or(MAX_SLEEP_MS, |due| due.since(now));
-                let index = if core.is_uncommitted() { INDEX_REST_MS } else { MAX_SLEEP_MS };
-                timer.min(index).min(MAX_SLEEP_MS)
+                core.next_timeout().map_or(MAX_SLEEP_MS, |due| due.since(now)).min(MAX_SLEEP_MS)
             }
             State::Down { until, .. } => until.since(now),
         }
@@ -271,7 +278,7 @@ fn apply(core: &mut Core, batch: Batch, answers: &mut Vec<Answer>) -> Result<(),
         answers.push(answer);
     }
     if failed.is_none() {
-        failed = core.timeout().map_err(failure).err();
+        failed = core.timeout().and_then(|()| core.index()).map_err(failure).err();
     }
     failed.map_or(Ok(()), Err)
 }

@@ -151,6 +151,13 @@ pub enum NodeError {
     /// The sending session belongs to another chat.
     #[error("this sending session belongs to group {0}")]
     BatchElsewhere(GroupId),
+    /// So much was written while the store was checked that the check was given up: until it ends, the log of the store
+    /// only grows. Try again when less comes in, or when the node is down.
+    #[error("the check was given up: {log_bytes} bytes were written meanwhile; try again when less comes in")]
+    CheckOutrun {
+        /// What the log had grown to.
+        log_bytes: u64,
+    },
     /// A row that the node itself wrote cannot be read.
     #[error("a {what} in the store is damaged: {reason}")]
     Damaged {

@@ -22,8 +22,9 @@
 //!   ([`ForeignPeer`]) get plain links, and see nothing but the groups that are shared with them.
 //!
 //! # Threads
-//! One thread runs the engine and its store, one checks signatures; links are tasks of the tokio runtime in which the node
-//! was spawned. Calls that wait together are one transaction.
+//! One thread runs the engine and its store, one checks signatures, one reads chats and one checks the store, beside the
+//! engine and with connections of their own; links are tasks of the tokio runtime in which the node was spawned. Calls that
+//! wait together are one transaction; a read finds all that any call has returned for.
 
 mod builder;
 mod chat;
@@ -40,11 +41,13 @@ pub mod limits;
 mod net;
 mod node;
 mod pace;
+mod reads;
 mod repair;
 mod shared;
 mod status;
 mod store;
 mod stream;
+mod view;
 
 pub use builder::Builder;
 pub use chat::{

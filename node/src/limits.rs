@@ -56,5 +56,12 @@ pub const FIRST_REOPEN_MS: u64 = 100;
 pub const MAX_REOPEN_MS: u64 = 10_000;
 /// How long a link may take to write what waits for it when the node is shut down, in ms.
 pub const FLUSH_MS: u64 = 2_000;
+/// How many reads of chats wait for the reader; further callers wait for their turn.
+pub const WAITING_READS: usize = 256;
+/// How many calls for a check wait for the one that runs; further callers wait for their turn.
+pub const WAITING_CHECKS: usize = 8;
+/// The least that the store's write-ahead log may grow to during a check before that is given up, in bytes; for a store that
+/// is larger, it is the size of the store.
+pub const CHECK_LOG_BYTES: u64 = 64 * 1024 * 1024;
 /// The name of the store file in a home.
 pub const STORE_FILE: &str = "store.db";

@@ -25,11 +25,12 @@ use crate::limits::FLUSH_MS;
 use crate::net::reachable;
 use crate::shared::{Control, Shared};
 use crate::status::NodeStatus;
+use crate::view::View;
 
 /// A running node: an engine with its store, links to contacts, and chats. Clones are handles to the same node; it ends
 /// with [`Node::shutdown`], or abruptly (but losing nothing) when the last handle is dropped; chats and streams hold one.
 ///
-/// Calls wait for the engine's thread. Dropped early, a call that changes something is made whole or not at all, and those
+/// Calls that write, and those that ask how things stand, wait for the engine's thread; reads of chats do not. Dropped early, a call that changes something is made whole or not at all, and those
 /// that only read are safe to drop.
 ///
 /// The first example in the [crate's documentation](crate) shows the whole of it.
@@ -371,7 +372,7 @@ impl Node {
         after: u64,
         max_count: usize,
     ) -> Result<Vec<ForeignMessage>, NodeError> {
-        self.call(move |core| core.read_foreign(group, after, max_count)).await
+        self.read(move |view| view.read_foreign(group, after, max_count)).await
     }
 
     /// What happens from now on, messages aside.
@@ -388,12 +389,20 @@ impl Node {
         self.call(|core| core.status()).await
     }
 
-    /// Verifies the store. It reads the whole of it and holds up the node meanwhile.
+    /// Verifies the store, as it is at one moment, while the node goes on; one check at a time. Only a store in memory, or one
+    /// of [`Builder::store`], is held up by it.
     ///
     /// # Errors
-    /// When the store cannot be read; what is wrong in it stands in the report.
+    /// When the store cannot be read; what is wrong in it stands in the report. [`NodeError::CheckOutrun`] when more was
+    /// written meanwhile than the store is large, and more than [`CHECK_LOG_BYTES`](crate::limits::CHECK_LOG_BYTES).
+    ///
+    /// # Cancel safety
+    /// Safe: a check that nobody waits for any more is given up.
     pub async fn check(&self) -> Result<CheckReport, NodeError> {
-        self.call(|core| core.check()).await
+        match &self.0.shared.reads {
+            Some(reads) => reads.check().await,
+            None => self.call(|core| core.check()).await,
+        }
     }
 
     pub(crate) async fn call<T: Send + 'static>(
@@ -401,6 +410,13 @@ impl Node {
         call: impl FnOnce(&mut Core) -> Result<T, NodeError> + Send + 'static,
     ) -> Result<T, NodeError> {
         self.0.shared.call(call).await
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        self.0.shared.read(read).await
     }
 
     pub(crate) fn try_call(&self, call: impl FnOnce(&mut Core) -> Result<(), NodeError> + Send + 'static) {

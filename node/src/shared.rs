@@ -17,6 +17,8 @@ use crate::core::{Core, WireId};
 use crate::error::NodeError;
 use crate::events::NodeEvent;
 use crate::net::dial::Dialler;
+use crate::reads::Reads;
+use crate::view::View;
 
 /// A call of the application, to be run on the engine's thread, once.
 pub(crate) type Job = Box<dyn FnOnce(Result<&mut Core, &Arc<StoreError>>) -> Answer + Send>;
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) inputs: mpsc::Sender<WireInput>,
     pub(crate) control: mpsc::Sender<Control>,
+    /// `None`: the engine's thread reads as well.
+    pub(crate) reads: Option<Reads>,
     pub(crate) events: broadcast::Sender<NodeEvent>,
     /// A link has room again.
     pub(crate) room: Notify,
@@ -85,7 +89,7 @@ pub(crate) struct Parts {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts) -> (Arc<Self>, Ends) {
+    pub(crate) fn new(parts: Parts, reads: Option<Reads>) -> (Arc<Self>, Ends) {
         let (jobs, job_end) = mpsc::channel(crate::limits::WAITING_CALLS);
         let (inputs, input_end) = mpsc::channel(crate::limits::WAITING_FRAMES);
         let (control, control_end) = mpsc::channel(1);
@@ -95,6 +99,7 @@ impl Shared {
             jobs,
             inputs,
             control,
+            reads,
             events: broadcast::Sender::new(crate::limits::EVENT_QUEUE),
             room: Notify::new(),
             stop: CancellationToken::new(),
@@ -123,6 +128,19 @@ impl Shared {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(job(call, answer)).await.map_err(|_| NodeError::Stopped)?;
         answered.await.map_err(|_| NodeError::Stopped)?
+    }
+
+    /// Reads one moment of the store, with all in it that any call has returned for.
+    ///
+    /// Cancel safety: a read may be dropped at any time.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        match &self.reads {
+            Some(reads) => reads.read(read).await,
+            None => self.call(move |core| read(&core.view())).await,
+        }
     }
 
     /// Runs a call if there is room for it, and cares no further.

@@ -1,7 +1,7 @@
 //! One type for every kind of store, so that nothing above it has a type parameter.
 
 use bytes::Bytes;
-use hedgerow_proto::MessageId;
+use hedgerow_proto::{GroupId, MessageId};
 use hedgerow_sync_core::store::{
     AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
     MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, StoreError,
@@ -31,6 +31,10 @@ macro_rules! pass {
 }
 
 impl Store for AnyStore {
+    fn keeps_in_memory(&self) -> bool {
+        self.0.keeps_in_memory()
+    }
+
     pass! { write
         fn commit() -> ();
         fn rollback() -> ();
@@ -54,6 +58,8 @@ impl Store for AnyStore {
     }
     pass! { read
         fn load() -> Snapshot;
+        fn group(id: &GroupId) -> Option<GroupRow>;
+        fn peer(num: PeerNum) -> Option<PeerRow>;
         fn author_num(group: GroupNum, key: &[u8; 32]) -> Option<AuthorNum>;
         fn author(num: AuthorNum) -> Option<AuthorRow>;
         fn find(id: &MessageId) -> Option<MessageRow>;

@@ -9,10 +9,10 @@ use hedgerow_proto::GroupId;
 use tokio::sync::watch;
 
 use crate::chat::{ChatItem, ChatLine};
-use crate::core::LogPage;
 use crate::error::NodeError;
 use crate::limits::{PAGE_BYTES, PAGE_MESSAGES};
 use crate::node::Node;
+use crate::view::LogPage;
 
 type Fetch = Pin<Box<dyn Future<Output = (watch::Receiver<u64>, Result<LogPage, NodeError>)> + Send>>;
 
@@ -111,14 +111,15 @@ impl ChatStream {
             loop {
                 // Before the look, so that what comes after it wakes us.
                 watch.mark_unchanged();
-                let keep = done.take();
-                let read = node.call(move |core| {
-                    if let Some((cursor, position)) = keep {
-                        core.move_cursor(group, &cursor, position)?;
+                if let Some((cursor, position)) = done.take() {
+                    let kept = node.call(move |core| core.move_cursor(group, &cursor, position)).await;
+                    if let Err(error) = kept {
+                        return (watch, Err(error));
                     }
-                    core.read_log(group, after, PAGE_MESSAGES, PAGE_BYTES)
-                });
-                let page = match read.await {
+                }
+                let page =
+                    node.read(move |view| view.read_log(group, after, PAGE_MESSAGES, PAGE_BYTES)).await;
+                let page = match page {
                     Ok(page) if page.to == after => None,
                     page => Some(page),
                 };

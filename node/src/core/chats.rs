@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contacts::id_matches;
 use super::{Core, rows};
-use crate::chat::{ChatInfo, ChatKind, Member};
+use crate::chat::{ChatInfo, ChatKind};
 use crate::error::NodeError;
 use crate::events::NodeEvent;
 
@@ -25,6 +25,10 @@ pub(crate) struct ChatState {
     pub(crate) unjudged_to: u64,
     /// The last position that is indexed, and thus may be read.
     pub(crate) indexed: u64,
+    /// The last position, as far as it is there to be indexed.
+    pub(crate) head: u64,
+    /// Where that was when the indexer was last there.
+    pub(crate) seen: u64,
     joined_ms: u64,
 }
 
@@ -40,6 +44,11 @@ impl ChatState {
     /// Whether it is no direct chat, and so is shared with every contact.
     pub(crate) fn is_group(&self) -> bool {
         !matches!(self.group, Some(ChatGroup::Direct(_)))
+    }
+
+    /// Whether there are messages to be indexed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.client.is_some() && self.indexed < self.head
     }
 
     fn kind(&self, me: PeerId) -> ChatKind {
@@ -63,7 +72,7 @@ impl ChatState {
 impl Core {
     pub(super) fn load_chats(&mut self) -> Result<(), NodeError> {
         let mut joined = Vec::new();
-        rows::scan(&self.engine, rows::CHAT, &[], |key, value| {
+        rows::scan(self.engine.store(), rows::CHAT, &[], |key, value| {
             let id = GroupId::try_from(key).map_err(|error| rows::damaged(rows::CHAT, error))?;
             joined.push((id, rows::json::<ChatRow>(rows::CHAT, value)?));
             Ok(true)
@@ -82,7 +91,9 @@ impl Core {
             descriptor: info.descriptor,
             credential: row.credential.as_deref().map(read_credential).transpose()?,
             unjudged_to: row.unjudged_to,
-            indexed: rows::number(&self.engine, rows::INDEX, id.as_bytes())?,
+            indexed: rows::number(self.engine.store(), rows::INDEX, id.as_bytes())?,
+            head: info.head,
+            seen: info.head,
             joined_ms: row.joined_ms,
         };
         if info.judged != chat.client.is_some() {
@@ -92,7 +103,7 @@ impl Core {
             }
             self.engine.add_group(&chat.descriptor, chat.client.is_some())?;
         }
-        if chat.client.is_some() && chat.indexed < info.head {
+        if chat.is_behind() {
             self.unindexed.insert(id);
         }
         self.shared.wake_readers(id, chat.indexed);
@@ -117,6 +128,8 @@ impl Core {
             credential,
             unjudged_to: 0,
             indexed: 0,
+            head: 0,
+            seen: 0,
             joined_ms,
         });
         chat.credential = chat.credential.or(credential);
@@ -174,18 +187,19 @@ impl Core {
         }
         self.chats.remove(&id);
         self.unindexed.remove(&id);
-        self.shared.wake_readers(id, 0);
+        self.woken.insert(id, 0);
         Ok(true)
     }
 
-    /// The delivery order of a group has grown.
+    /// The delivery order of a group has grown. Chats that are read here are indexed by then.
     pub(super) fn delivered(&mut self, id: GroupId, position: u64) {
-        match self.chats.get(&id) {
-            Some(chat) if chat.client.is_some() => {
+        match self.chats.get_mut(&id) {
+            Some(chat) if chat.client.is_none() => self.tell(NodeEvent::Arrived { group: id, position }),
+            Some(chat) if chat.indexed < position => {
+                chat.head = position;
                 self.unindexed.insert(id);
             }
-            Some(_) => self.tell(NodeEvent::Arrived { group: id, position }),
-            None => {}
+            _ => {}
         }
     }
 
@@ -276,42 +290,6 @@ impl Core {
         }
     }
 
-    /// Who is known to be in a chat.
-    pub(crate) fn members(&self, id: GroupId) -> Result<Vec<Member>, NodeError> {
-        let chat = self.chat_state(id)?;
-        let mut members = std::collections::BTreeMap::new();
-        match &chat.group {
-            Some(ChatGroup::Direct(group)) => members.extend(group.peers().map(|peer| (peer, None))),
-            Some(ChatGroup::Private(group)) => {
-                members.insert(group.creator(), None);
-            }
-            _ => {}
-        }
-        rows::scan(&self.engine, rows::NAME, id.as_bytes(), |key, value| {
-            let peer = PeerId::try_from(key).map_err(|error| rows::damaged(rows::NAME, error))?;
-            members.insert(peer, Some(read_name(value)?.1));
-            Ok(true)
-        })?;
-        let name = |peer, name: Option<String>| name.or_else(|| self.known_name(peer));
-        Ok(members.into_iter().map(|(peer, said)| Member { peer, name: name(peer, said) }).collect())
-    }
-
-    /// What a peer is called outside of any chat.
-    pub(super) fn known_name(&self, peer: PeerId) -> Option<String> {
-        if peer == self.me.peer {
-            return self.me.name.clone();
-        }
-        self.contacts.get(&peer).and_then(|row| row.shown().map(str::to_owned))
-    }
-
-    /// What an author is called in a chat.
-    pub(super) fn author_name(&self, id: GroupId, peer: PeerId) -> Result<Option<String>, NodeError> {
-        match self.engine.value(rows::NAME, &rows::key(id, peer.as_bytes()))? {
-            Some(value) => Ok(Some(read_name(&value)?.1)),
-            None => Ok(self.known_name(peer)),
-        }
-    }
-
     /// Notes a name. What authors say of themselves (`own`) counts more than what the creator says of them.
     pub(super) fn note_name(
         &mut self,
@@ -331,7 +309,7 @@ impl Core {
     }
 }
 
-fn read_name(value: &[u8]) -> Result<(bool, String), NodeError> {
+pub(crate) fn read_name(value: &[u8]) -> Result<(bool, String), NodeError> {
     let (own, name) = value.split_first().ok_or_else(|| rows::damaged(rows::NAME, "empty"))?;
     let name = String::from_utf8(name.to_vec()).map_err(|error| rows::damaged(rows::NAME, error))?;
     Ok((*own == 1, name))

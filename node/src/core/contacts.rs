@@ -50,7 +50,7 @@ struct WaitingRow {
 impl Core {
     pub(super) fn load_contacts(&mut self) -> Result<(), NodeError> {
         let contacts = &mut self.contacts;
-        rows::scan(&self.engine, rows::CONTACT, &[], |key, value| {
+        rows::scan(self.engine.store(), rows::CONTACT, &[], |key, value| {
             let peer = PeerId::try_from(key).map_err(|error| rows::damaged(rows::CONTACT, error))?;
             contacts.insert(peer, rows::json(rows::CONTACT, value)?);
             Ok(true)
@@ -152,7 +152,7 @@ impl Core {
     /// Notes that a stranger wanted a link.
     pub(super) fn stranger(&mut self, peer: PeerId, address: &Address) -> Result<(), NodeError> {
         let now_ms = self.now().0;
-        let old: Option<WaitingRow> = rows::get_json(&self.engine, rows::WAITING, peer.as_bytes())?;
+        let old: Option<WaitingRow> = rows::get_json(self.engine.store(), rows::WAITING, peer.as_bytes())?;
         let is_new = old.is_none();
         let mut row = match old {
             Some(row) if now_ms.saturating_sub(row.last_ms) < WAITING_REST_MS => return Ok(()),
@@ -181,7 +181,7 @@ impl Core {
     /// The strangers that wait, the last one to come last.
     pub(crate) fn waiting(&self) -> Result<Vec<WaitingPeer>, NodeError> {
         let mut waiting = Vec::new();
-        rows::scan(&self.engine, rows::WAITING, &[], |key, value| {
+        rows::scan(self.engine.store(), rows::WAITING, &[], |key, value| {
             let peer = PeerId::try_from(key).map_err(|error| rows::damaged(rows::WAITING, error))?;
             let row: WaitingRow = rows::json(rows::WAITING, value)?;
             let WaitingRow { address, first_ms, last_ms, attempts } = row;

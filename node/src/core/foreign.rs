@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Core, rows};
 use crate::error::NodeError;
-use crate::foreign::{ForeignDraft, ForeignGroup, ForeignMessage, ForeignPeer, ForeignWire};
-use crate::limits::{MAX_FOREIGN, MAX_HEADS, PAGE_BYTES};
+use crate::foreign::{ForeignDraft, ForeignGroup, ForeignPeer, ForeignWire};
+use crate::limits::{MAX_FOREIGN, MAX_HEADS};
 
 /// A foreign peer as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl ForeignRow {
 impl Core {
     pub(super) fn load_foreign(&mut self) -> Result<(), NodeError> {
         let foreign = &mut self.foreign;
-        rows::scan(&self.engine, rows::FOREIGN, &[], |key, value| {
+        rows::scan(self.engine.store(), rows::FOREIGN, &[], |key, value| {
             let peer = PeerId::try_from(key).map_err(|error| rows::damaged(rows::FOREIGN, error))?;
             foreign.insert(peer, rows::json(rows::FOREIGN, value)?);
             Ok(true)
@@ -153,27 +153,6 @@ impl Core {
         let deps = self.engine.heads(group, MAX_HEADS)?;
         let draft = Draft { timestamp_ms: now.as_timestamp_ms(), deps, body };
         Ok(self.engine.publish(group, draft, now)?)
-    }
-
-    /// Messages of a foreign group in delivery order, from after a position.
-    pub(crate) fn read_foreign(
-        &self,
-        group: GroupId,
-        after: u64,
-        max_count: usize,
-    ) -> Result<Vec<ForeignMessage>, NodeError> {
-        self.foreign_group(group)?;
-        let entries = self.engine.log(group, after, max_count, PAGE_BYTES)?;
-        let message = |entry: hedgerow_sync_core::Entry| ForeignMessage {
-            position: entry.position,
-            id: entry.id,
-            key: entry.key,
-            timestamp_ms: entry.timestamp_ms,
-            deps: entry.deps,
-            body: entry.body,
-            origin: entry.origin,
-        };
-        Ok(entries.into_iter().map(message).collect())
     }
 
     /// How to speak on a new link; `None` if it must not be: plain links are for foreign peers alone, and these have no

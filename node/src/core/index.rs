@@ -3,22 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use hedgerow_clients::{AuthorState, ChatGroup, Content, Note, Post};
-use hedgerow_proto::{GroupId, PeerId, Span};
+use hedgerow_clients::{AuthorState, ChatGroup, Client, Content, Note, Post};
+use hedgerow_proto::{GroupDescriptor, GroupId, PeerId, Span};
 use hedgerow_sync_core::{Entry, Verdict};
 
-use super::chats::ChatState;
 use super::{Core, rows};
-use crate::chat::Quarantined;
 use crate::error::NodeError;
 use crate::events::NodeEvent;
 use crate::limits::{INDEX_BYTES, INDEX_MESSAGES, MAX_QUARANTINE};
 
 /// The author passed over numbers before this message.
-pub(super) const GAP: u8 = 1;
+pub(crate) const GAP: u8 = 1;
 
 /// What an entry of the delivery order is to a reader.
-pub(super) enum Reading {
+pub(crate) enum Reading {
     Post(Box<Post>),
     /// The body is no longer held.
     Gone,
@@ -26,44 +24,71 @@ pub(super) enum Reading {
 }
 
 /// What one author's message says, by the rules of its chat.
-pub(super) fn read_entry(chat: &ChatState, group: GroupId, entry: &Entry) -> Reading {
-    let (Some(client), Some(message)) = (&chat.client, entry.to_message(group)) else { return Reading::Gone };
-    if entry.position <= chat.unjudged_to {
+pub(crate) fn read_entry(
+    client: Option<&dyn Client>,
+    descriptor: &GroupDescriptor,
+    unjudged_to: u64,
+    group: GroupId,
+    entry: &Entry,
+) -> Reading {
+    let (Some(client), Some(message)) = (client, entry.to_message(group)) else { return Reading::Gone };
+    if entry.position <= unjudged_to {
         // It was delivered when there was nobody here to judge it.
-        let verdicts = client.judge(&chat.descriptor, std::slice::from_ref(&message));
+        let verdicts = client.judge(descriptor, std::slice::from_ref(&message));
         if !verdicts.first().is_some_and(Verdict::is_valid) {
             return Reading::Unreadable("it is not what its author signed".to_owned());
         }
     }
-    match client.read(&chat.descriptor, &message) {
+    match client.read(descriptor, &message) {
         Ok(post) => Reading::Post(Box::new(post)),
         Err(error) => Reading::Unreadable(error.to_string()),
     }
 }
 
 impl Core {
-    /// Indexes a part of each chat that has grown.
-    pub(super) fn index(&mut self) -> Result<(), NodeError> {
+    /// Indexes what each chat has grown by, in the transaction that delivered it, so that who reads after the commit has
+    /// it. Of what was there before, as after a repair, some at a time: unless something was just written here in the
+    /// same chat, whose author reads it next.
+    pub(crate) fn index(&mut self) -> Result<(), NodeError> {
+        for (group, head) in self.engine.grown().collect::<Vec<_>>() {
+            let Some(chat) = self.chats.get_mut(&group).filter(|chat| chat.client.is_some()) else {
+                continue;
+            };
+            chat.head = head;
+            self.unindexed.insert(group);
+        }
+        let posted = std::mem::take(&mut self.posted);
         for group in self.unindexed.clone() {
-            self.index_chat(group)?;
+            let Some(chat) = self.chats.get_mut(&group) else {
+                self.unindexed.remove(&group);
+                continue;
+            };
+            let grown = chat.head.saturating_sub(std::mem::replace(&mut chat.seen, chat.head));
+            let mut room = match posted.contains(&group) {
+                true => u64::MAX,
+                false => grown.saturating_add(INDEX_MESSAGES as u64),
+            };
+            while room > 0 && self.chat_state(group)?.is_behind() {
+                room = room.saturating_sub(self.index_part(group, room)?);
+            }
+            if !self.chat_state(group)?.is_behind() {
+                self.unindexed.remove(&group);
+            }
         }
         Ok(())
     }
 
-    fn index_chat(&mut self, group: GroupId) -> Result<(), NodeError> {
-        let Some(chat) = self.chats.get(&group) else {
-            self.unindexed.remove(&group);
-            return Ok(());
-        };
-        let entries = self.engine.log(group, chat.indexed, INDEX_MESSAGES, INDEX_BYTES)?;
-        let Some(last) = entries.last().map(|entry| entry.position) else {
-            self.unindexed.remove(&group);
-            return Ok(());
-        };
+    /// Indexes the next messages of a chat that is behind, at most so many; how many there were.
+    fn index_part(&mut self, group: GroupId, room: u64) -> Result<u64, NodeError> {
+        let from = self.chat_state(group)?.indexed;
+        let count = usize::try_from(room).unwrap_or(usize::MAX).min(INDEX_MESSAGES);
+        let entries = self.engine.log(group, from, count, INDEX_BYTES)?;
+        let none = || rows::damaged(rows::INDEX, "it is behind a log that has no more");
+        let last = entries.last().map(|entry| entry.position).ok_or_else(none)?;
         let mut authors = BTreeMap::new();
         for entry in &entries {
             let chat = self.chat_state(group)?;
-            match read_entry(chat, group, entry) {
+            match read_entry(chat.client.as_deref(), &chat.descriptor, chat.unjudged_to, group, entry) {
                 Reading::Post(post) => self.index_post(group, entry, &post, &mut authors)?,
                 Reading::Gone => {}
                 Reading::Unreadable(reason) => self.quarantine(group, entry, reason)?,
@@ -74,13 +99,11 @@ impl Core {
             self.engine.set_value(rows::AUTHOR, &key, Some(&state.to_bytes()))?;
         }
         rows::set_number(&mut self.engine, rows::INDEX, group.as_bytes(), last)?;
-        self.uncommitted = true;
         if let Some(chat) = self.chats.get_mut(&group) {
             chat.indexed = last;
         }
-        self.shared.wake_readers(group, last);
-        self.tell(NodeEvent::Arrived { group, position: last });
-        Ok(())
+        self.woken.insert(group, last);
+        Ok(last.saturating_sub(from))
     }
 
     fn index_post(
@@ -93,7 +116,7 @@ impl Core {
         let state = match authors.entry(post.author) {
             std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
             std::collections::btree_map::Entry::Vacant(slot) => {
-                slot.insert(self.author_state(group, post.author)?)
+                slot.insert(self.view().author_state(group, post.author)?)
             }
         };
         match self.note_number(group, post, state)? {
@@ -157,27 +180,12 @@ impl Core {
         Ok(same && rows::to_number(rows::OLD, first)? <= number)
     }
 
-    /// Whether an author said two things under a number, given the author's state.
-    pub(super) fn is_forked(
-        &self,
-        group: GroupId,
-        author: PeerId,
-        number: u64,
-        state: &AuthorState,
-    ) -> Result<bool, NodeError> {
-        // The state has the latest ones, and at least one if there is any.
-        if state.forked().is_empty() || state.forked().contains(number) {
-            return Ok(!state.forked().is_empty());
-        }
-        Ok(self.engine.value(rows::FORK, &numbered(group, author, number))?.is_some())
-    }
-
     fn is_direct(&self, group: GroupId) -> bool {
         self.chats.get(&group).is_some_and(|chat| matches!(chat.group, Some(ChatGroup::Direct(_))))
     }
 
     fn quarantine(&mut self, group: GroupId, entry: &Entry, reason: String) -> Result<(), NodeError> {
-        let count = rows::number(&self.engine, rows::QUARANTINED, group.as_bytes())?.saturating_add(1);
+        let count = rows::number(self.engine.store(), rows::QUARANTINED, group.as_bytes())?.saturating_add(1);
         rows::set_number(&mut self.engine, rows::QUARANTINED, group.as_bytes(), count)?;
         let key = rows::key(group, &entry.position.to_be_bytes());
         let value = [entry.id.as_bytes().as_slice(), reason.as_bytes()].concat();
@@ -194,26 +202,9 @@ impl Core {
         self.notices.push(NodeEvent::Quarantined { group, id, position, reason });
         Ok(())
     }
-
-    /// The unreadable messages of a chat: how many there are in all, and the last ones.
-    pub(crate) fn quarantined(&self, group: GroupId) -> Result<(u64, Vec<Quarantined>), NodeError> {
-        self.chat_state(group)?;
-        let mut listed = Vec::new();
-        rows::scan(&self.engine, rows::QUARANTINE, group.as_bytes(), |key, value| {
-            let damaged = || rows::damaged(rows::QUARANTINE, "too short");
-            let (id, reason) = value.split_first_chunk().ok_or_else(damaged)?;
-            listed.push(Quarantined {
-                position: rows::to_number(rows::QUARANTINE, key)?,
-                id: hedgerow_proto::MessageId::from_bytes(*id),
-                reason: String::from_utf8_lossy(reason).into_owned(),
-            });
-            Ok(true)
-        })?;
-        Ok((rows::number(&self.engine, rows::QUARANTINED, group.as_bytes())?, listed))
-    }
 }
 
 /// The key of a row about one number of an author in a group.
-fn numbered(group: GroupId, author: PeerId, number: u64) -> Vec<u8> {
+pub(crate) fn numbered(group: GroupId, author: PeerId, number: u64) -> Vec<u8> {
     [group.as_bytes().as_slice(), author.as_bytes(), &number.to_be_bytes()].concat()
 }

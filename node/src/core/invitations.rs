@@ -62,7 +62,7 @@ impl Core {
     }
 
     pub(crate) fn accept(&mut self, id: GroupId) -> Result<ChatInfo, NodeError> {
-        let row: Option<InviteRow> = rows::get_json(&self.engine, rows::INVITE, id.as_bytes())?;
+        let row: Option<InviteRow> = rows::get_json(self.engine.store(), rows::INVITE, id.as_bytes())?;
         let row = row.ok_or(NodeError::NoInvitation(id))?;
         self.join(&read(id, &row)?.invite)
     }
@@ -70,7 +70,7 @@ impl Core {
     /// The invitations that were not accepted yet, the last one to come last.
     pub(crate) fn invitations(&self) -> Result<Vec<Invitation>, NodeError> {
         let mut invitations = Vec::new();
-        rows::scan(&self.engine, rows::INVITE, &[], |key, value| {
+        rows::scan(self.engine.store(), rows::INVITE, &[], |key, value| {
             let id = GroupId::try_from(key).map_err(|error| rows::damaged(rows::INVITE, error))?;
             invitations.push(read(id, &rows::json(rows::INVITE, value)?)?);
             Ok(true)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hedgerow_clients::limits::{CREDENTIAL_LEN, EXPIRY_LEN, MAX_TEXT, POST_OVERHEAD};
-use hedgerow_clients::{AuthorState, Content, ContentError, DraftError, PostDraft};
+use hedgerow_clients::{Content, ContentError, DraftError, PostDraft};
 use hedgerow_proto::{GroupId, MessageId};
 use hedgerow_sync_core::{Draft, EngineError, MessageFacts};
 
@@ -77,7 +77,7 @@ impl Core {
     /// Makes room for one more session.
     fn bound_sessions(&mut self, now_ms: u64) -> Result<(), NodeError> {
         let mut sessions = Vec::new();
-        rows::scan(&self.engine, rows::SESSION, &[], |key, value| {
+        rows::scan(self.engine.store(), rows::SESSION, &[], |key, value| {
             sessions.push((read_session(value)?.1, key.to_vec()));
             Ok(true)
         })?;
@@ -116,6 +116,7 @@ impl Core {
             ids.push(self.post_one(group, content, lifetime, &mut own)?);
         }
         if !ids.is_empty() {
+            self.posted.insert(group);
             let row = [own.number.to_be_bytes(), own.timestamp_ms.to_be_bytes()].concat();
             self.engine.set_value(rows::OWN, group.as_bytes(), Some(&row))?;
         }
@@ -184,19 +185,8 @@ impl Core {
             Some(row) => read_own(&row)?,
             None => Own::default(),
         };
-        own.number = own.number.max(self.author_state(group, self.me.peer)?.highest());
+        own.number = own.number.max(self.view().author_state(group, self.me.peer)?.highest());
         Ok(own)
-    }
-
-    pub(super) fn author_state(
-        &self,
-        group: GroupId,
-        author: hedgerow_proto::PeerId,
-    ) -> Result<AuthorState, NodeError> {
-        match self.engine.value(rows::AUTHOR, &rows::key(group, author.as_bytes()))? {
-            Some(row) => AuthorState::from_bytes(&row).map_err(|error| rows::damaged(rows::AUTHOR, error)),
-            None => Ok(AuthorState::new()),
-        }
     }
 }
 

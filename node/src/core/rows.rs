@@ -60,8 +60,12 @@ pub(crate) fn key(group: GroupId, rest: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a number of eight bytes.
-pub(crate) fn number(engine: &Engine<impl Store>, space: &'static str, key: &[u8]) -> Result<u64, NodeError> {
-    engine.value(space, key)?.map_or(Ok(0), |bytes| to_number(space, &bytes))
+pub(crate) fn number(
+    store: &(impl Store + ?Sized),
+    space: &'static str,
+    key: &[u8],
+) -> Result<u64, NodeError> {
+    store.value(space, key)?.map_or(Ok(0), |bytes| to_number(space, &bytes))
 }
 
 pub(crate) fn to_number(space: &'static str, bytes: &[u8]) -> Result<u64, NodeError> {
@@ -82,11 +86,11 @@ pub(crate) fn json<T: DeserializeOwned>(space: &'static str, bytes: &[u8]) -> Re
 }
 
 pub(crate) fn get_json<T: DeserializeOwned>(
-    engine: &Engine<impl Store>,
+    store: &(impl Store + ?Sized),
     space: &'static str,
     key: &[u8],
 ) -> Result<Option<T>, NodeError> {
-    engine.value(space, key)?.map(|bytes| json(space, &bytes)).transpose()
+    store.value(space, key)?.map(|bytes| json(space, &bytes)).transpose()
 }
 
 pub(crate) fn set_json(
@@ -101,7 +105,7 @@ pub(crate) fn set_json(
 
 /// Calls `each` with every row of a space whose key begins with `prefix`, ascending, until it says `false`.
 pub(crate) fn scan(
-    engine: &Engine<impl Store>,
+    store: &(impl Store + ?Sized),
     space: &'static str,
     prefix: &[u8],
     mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, NodeError>,
@@ -109,7 +113,7 @@ pub(crate) fn scan(
     // A prefix alone is no key of a row that is looked for, if it is not empty.
     let mut after = (!prefix.is_empty()).then(|| prefix.to_vec());
     loop {
-        let page = engine.values(space, after.as_deref(), PAGE)?;
+        let page = store.values(space, after.as_deref(), PAGE)?;
         for (key, value) in &page {
             let Some(rest) = key.strip_prefix(prefix) else { return Ok(()) };
             if !each(rest, value)? {

@@ -36,7 +36,7 @@ impl Core {
                 gaps: group.gaps,
                 bytes: group.bytes,
                 max_bytes: capped(group.max_bytes),
-                quarantined: rows::number(&self.engine, rows::QUARANTINED, group.id.as_bytes())?,
+                quarantined: rows::number(self.engine.store(), rows::QUARANTINED, group.id.as_bytes())?,
             });
         }
         Ok(NodeStatus {
@@ -96,7 +96,7 @@ impl Core {
         }
     }
 
-    /// Verifies the store.
+    /// Verifies the store on the engine's thread, for a store that has no readers.
     pub(crate) fn check(&self) -> Result<CheckReport, NodeError> {
         Ok(check(self.engine.store())?)
     }

@@ -148,3 +148,103 @@ async fn a_restored_twin_is_seen_as_a_fork() {
     let second = soon(stream.next()).await.unwrap();
     assert_eq!((second.text(), second.number, second.fork), (Some("no, I am"), 1, true));
 }
+
+/// A node whose store is in a file, so that it is read beside the engine.
+async fn alone(folder: &std::path::Path) -> Node {
+    let network = MemoryNetwork::new();
+    crate::support::on_disk(&network, folder, "ada").offline().spawn().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_written_is_in_the_next_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let ada = alone(folder.path()).await;
+    let plaza = ada.create_public("plaza").await.unwrap();
+    let before = plaza.history(0, usize::MAX).await.unwrap().len();
+    for n in 0..200 {
+        let text = format!("line {n}");
+        let id = plaza.send(&text).await.unwrap();
+        // Both orders, and no waiting in between.
+        let last = plaza.page(None, Direction::Backward, 1).await.unwrap();
+        assert_eq!((last[0].id, last[0].text()), (id, Some(text.as_str())));
+        let log = plaza.history(0, usize::MAX).await.unwrap();
+        assert_eq!(log.len(), before + n + 1);
+        assert_eq!(log.last().map(|item| item.id), Some(id));
+    }
+    // Many at once: each finds its own.
+    let tasks = (0..50).map(|n| {
+        let plaza = plaza.clone();
+        tokio::spawn(async move {
+            let id = plaza.send(&format!("at once {n}")).await.unwrap();
+            plaza.history(0, usize::MAX).await.unwrap().iter().any(|item| item.id == id)
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        assert!(task.await.unwrap());
+    }
+    // What is left is not found any more, and a stream on it ends its wait.
+    let mut stream = plaza.stream_from(u64::MAX >> 1).await.unwrap();
+    let waiting = tokio::spawn(async move { stream.next().await.map(drop) });
+    let group = plaza.group();
+    ada.leave(group).await.unwrap();
+    assert!(matches!(plaza.history(0, 1).await, Err(hedgerow::NodeError::UnknownGroup(id)) if id == group));
+    let ended = soon(waiting).await.unwrap();
+    assert!(matches!(ended, Err(hedgerow::NodeError::UnknownGroup(_))), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_holds_up_neither_writers_nor_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let ada = alone(folder.path()).await;
+    let plaza = ada.create_public("plaza").await.unwrap();
+    for part in 0..8 {
+        plaza.send_many((0..1000).map(|n| format!("line {part}/{n}")).collect()).await.unwrap();
+    }
+    // A check sees its moment only: what is counted above that was sent while it ran. Were it to hold up the node, that
+    // would be one or two at most. It may be through before the first is sent; then the next one shows it.
+    let mut beside = 0;
+    for _ in 0..50 {
+        let checker = ada.clone();
+        let check = tokio::spawn(async move { checker.check().await });
+        while !check.is_finished() {
+            let id = plaza.send("meanwhile").await.unwrap();
+            assert_eq!(plaza.page(None, Direction::Backward, 1).await.unwrap()[0].id, id);
+        }
+        let report = soon(check).await.unwrap().unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
+        beside = plaza.info().await.unwrap().last_position - report.messages;
+        if beside >= 5 {
+            break;
+        }
+    }
+    assert!(beside >= 5, "{beside} messages were sent while the store was checked");
+    let report = ada.check().await.unwrap();
+    assert!(report.is_clean());
+    assert_eq!(report.messages, plaza.info().await.unwrap().last_position);
+}
+
+#[tokio::test]
+async fn a_check_is_given_up_when_the_node_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let ada = alone(folder.path()).await;
+    let plaza = ada.create_public("plaza").await.unwrap();
+    plaza.send_many((0..1000).map(|n| n.to_string()).collect()).await.unwrap();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let ada = ada.clone();
+            tokio::spawn(async move { ada.check().await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    ada.shutdown().await.unwrap();
+    for task in tasks {
+        match soon(task).await.unwrap() {
+            Ok(report) => assert!(report.is_clean()),
+            Err(error) => assert!(matches!(error, hedgerow::NodeError::Stopped), "{error}"),
+        }
+    }
+    assert!(matches!(plaza.history(0, 1).await, Err(hedgerow::NodeError::Stopped)));
+    // The home is free: nobody has the store open any more.
+    let ada = alone(folder.path()).await;
+    assert!(ada.check().await.unwrap().is_clean());
+}
