@@ -98,7 +98,7 @@ impl<'a, S: Store + ?Sized> GroupReader<'a, S> {
 /// What a group's row says that it is.
 pub(crate) fn read_descriptor(row: &GroupRow) -> Result<(IdScheme, GroupDescriptor), StoreError> {
     let damaged = |what: &str| StoreError::Corrupt(format!("group {}: {what}", row.id));
-    let scheme = IdScheme::from_code(row.scheme).ok_or_else(|| damaged("its id scheme is not known"))?;
+    let scheme = IdScheme::from_code(row.scheme).ok_or_else(|| damaged("unknown id scheme"))?;
     let descriptor = GroupDescriptor::new(row.client_id.clone(), row.major_version, row.descriptor.clone())
         .map_err(|error| damaged(&error.to_string()))?;
     if scheme.group_id(&descriptor) != Some(row.id) {
