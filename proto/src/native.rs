@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint};
 
 use crate::dialect::{Capabilities, Codec};
 use crate::frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, InStep, Offer,
-    OfferItem, Request, Summary, Tombstone, Unavailable, Visibility, WireMessage,
+    OfferItem, Request, Summary, Tombstone, Unavailable, Visibility,
 };
 use crate::ids::MessageId;
 use crate::limits::STEP_LEN;
 use crate::spans::{self, Span};
 
+mod batch;
 mod reconcile;
 
 /// The structs that the protobuf compiler made of `proto/hedgerow/v1/frame.proto`.
@@ -72,7 +74,7 @@ impl Codec for NativeCodec {
     }
 
     fn decode(&mut self, bytes: Bytes) -> Result<Frame, DecodeError> {
-        let wire = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+        let (wire, batches) = split(bytes)?;
         Ok(Frame {
             number: (wire.number != 0).then_some(wire.number),
             frame_acks: spans_of("FRAME", &wire.frame_acks)?,
@@ -84,7 +86,7 @@ impl Codec for NativeCodec {
             matched: spans_of("IN-STEP", &wire.matched)?,
             unmatched: spans_of("IN-STEP", &wire.unmatched)?,
             acks: gather(wire.acks, ack_from_wire)?,
-            batches: gather(wire.batches, batch_from_wire)?,
+            batches,
             offers: gather(wire.offers, offer_from_wire)?,
             requests: gather(wire.requests, request_from_wire)?,
             unavailables: gather(wire.unavailables, unavailable_from_wire)?,
@@ -117,6 +119,25 @@ fn gather<W, T>(records: Vec<W>, read: fn(W) -> Result<T, DecodeError>) -> Resul
         all.push(read(record)?);
     }
     Ok(all)
+}
+
+/// The batches of a frame, and everything else in it.
+fn split(bytes: Bytes) -> Result<(v1::Frame, Vec<Batch>), DecodeError> {
+    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
+    let (mut wire, mut batches) = (v1::Frame::default(), Vec::new());
+    let mut rest = bytes.clone();
+    while !rest.is_empty() {
+        let (tag, kind) = decode_key(&mut rest).map_err(malformed)?;
+        if (tag, kind) == (batch::FIELD, WireType::LengthDelimited) {
+            let length = decode_varint(&mut rest).map_err(malformed)?;
+            let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+            let length = length.ok_or_else(|| DecodeError::Malformed("a batch ends too early".to_owned()))?;
+            batches.push(batch::read(&bytes, &rest.split_to(length))?);
+        } else {
+            wire.merge_field(tag, kind, &mut rest, DecodeContext::default()).map_err(malformed)?;
+        }
+    }
+    Ok((wire, batches))
 }
 
 fn hello_to_wire(hello: &Hello) -> v1::Hello {
@@ -288,38 +309,6 @@ fn batch_to_wire(batch: &Batch) -> Result<v1::Batch, EncodeError> {
         });
     }
     Ok(wire)
-}
-
-fn batch_from_wire(wire: v1::Batch) -> Result<Batch, DecodeError> {
-    let rule = |rule| DecodeError::Rule { record: "MESSAGE", rule };
-    let mut batch = Batch {
-        group: GroupRef::Number(wire.group),
-        messages: Vec::with_capacity(wire.messages.len()),
-        chain: wire.chain,
-    };
-    let mut next = wire.first;
-    let mut time = wire.timestamp_ms;
-    for message in wire.messages {
-        let position = if wire.first == 0 {
-            None
-        } else {
-            let position = next.checked_add(message.gap).ok_or(rule("positions have 64 bits"))?;
-            next = position.checked_add(1).ok_or(rule("positions have 64 bits"))?;
-            Some(position)
-        };
-        time = time.checked_add(message.delta_ms).ok_or(rule("timestamps have 64 bits"))?;
-        let mut deps = Vec::with_capacity(message.back.len() + message.deps.len() / 32);
-        for back in message.back {
-            let earlier = position
-                .and_then(|p| p.checked_sub(back))
-                .filter(|&p| p > 0 && back > 0)
-                .ok_or(rule("a back-reference names an earlier position"))?;
-            deps.push(DepRef::Position(earlier));
-        }
-        deps.extend(ids_from_wire("MESSAGE", &message.deps)?.into_iter().map(DepRef::Id));
-        batch.messages.push(WireMessage { position, timestamp_ms: time, deps, body: message.body });
-    }
-    Ok(batch)
 }
 
 fn offer_to_wire(offer: &Offer) -> Result<v1::Offer, EncodeError> {

@@ -3,7 +3,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::{Lacks, Reconcile, ReconcileStep, Symbols};
+use crate::frame::{Lacks, Reconcile, ReconcileStep, Symbols, WireMessage};
 
 fn encode(frame: &Frame) -> Bytes {
     let mut out = Vec::new();
@@ -247,4 +247,72 @@ fn a_step_that_is_unknown_is_skipped() {
     // Field 13, a record of group 1 with a field 99 of one byte in place of a step.
     let bytes = [0x6a, 6, 0x08, 1, 0x9a, 0x06, 1, 7];
     assert_eq!(decode(&bytes), Ok(Frame::default()));
+}
+
+/// What [`batch::read`] is to be the same as: by way of the structs that the protobuf compiler made.
+fn batch_by_structs(bytes: &[u8]) -> Result<Batch, DecodeError> {
+    let wire = v1::Batch::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let rule = |rule| DecodeError::Rule { record: "MESSAGE", rule };
+    let mut batch = Batch {
+        group: GroupRef::Number(wire.group),
+        messages: Vec::with_capacity(wire.messages.len()),
+        chain: wire.chain,
+    };
+    let mut next = wire.first;
+    let mut time = wire.timestamp_ms;
+    for message in wire.messages {
+        let position = if wire.first == 0 {
+            None
+        } else {
+            let position = next.checked_add(message.gap).ok_or(rule("positions have 64 bits"))?;
+            next = position.checked_add(1).ok_or(rule("positions have 64 bits"))?;
+            Some(position)
+        };
+        time = time.checked_add(message.delta_ms).ok_or(rule("timestamps have 64 bits"))?;
+        let mut deps = Vec::with_capacity(message.back.len() + message.deps.len() / 32);
+        for back in message.back {
+            let earlier = position
+                .and_then(|p| p.checked_sub(back))
+                .filter(|&p| p > 0 && back > 0)
+                .ok_or(rule("a back-reference names an earlier position"))?;
+            deps.push(DepRef::Position(earlier));
+        }
+        deps.extend(ids_from_wire("MESSAGE", &message.deps)?.into_iter().map(DepRef::Id));
+        batch.messages.push(WireMessage { position, timestamp_ms: time, deps, body: message.body });
+    }
+    Ok(batch)
+}
+
+proptest! {
+    /// Whatever stands in a batch, well-formed or not: what is read, and whether it is refused, is the same.
+    #[test]
+    fn batches_are_read_as_their_structs_would_be(
+        batch in batches(),
+        cuts in vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..4), 0..4),
+        twice in any::<bool>(),
+    ) {
+        let mut bytes = batch_to_wire(&batch).unwrap().encode_to_vec();
+        if twice {
+            // Fields that come again, numbers after the messages that they count for.
+            bytes.extend_from_within(..);
+        }
+        for (at, byte, how) in cuts {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at),
+            }
+        }
+        let whole = Bytes::from(bytes);
+        match (batch::read(&whole, &whole), batch_by_structs(&whole)) {
+            (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs),
+            (Err(DecodeError::Rule { .. } | DecodeError::Malformed(_)), Err(_)) => {}
+            (ours, theirs) => prop_assert!(false, "{:?}, and not {:?}", ours, theirs),
+        }
+    }
 }
