@@ -1,5 +1,6 @@
 //! A store in memory: the twin of the durable ones, for tests, benches and simulations.
 
+pub(super) mod places;
 pub(super) mod tables;
 
 use std::sync::Arc;
@@ -76,8 +77,8 @@ impl MemoryStore {
         if row.position == 0 {
             return Ok(());
         }
-        match self.tables.positions.get(&(row.group, row.position)) {
-            Some(&other) if other != row.num => {
+        match self.tables.at(row.group, row.position) {
+            Some(other) if other != row.num => {
                 corrupt(format!("position {} of group {} is taken", row.position, row.group.0))
             }
             _ => Ok(()),
@@ -260,7 +261,7 @@ impl Store for MemoryStore {
     }
 
     fn at(&self, group: GroupNum, position: u64) -> Result<Option<MessageRow>, StoreError> {
-        self.tables.positions.get(&(group, position)).map_or(Ok(None), |&num| self.row(num))
+        self.tables.at(group, position).map_or(Ok(None), |num| self.row(num))
     }
 
     fn content(&self, num: MessageNum) -> Result<Option<Content>, StoreError> {
@@ -285,15 +286,15 @@ impl Store for MemoryStore {
         deps: &[MessageNum],
         body: Option<&Bytes>,
     ) -> Result<MessageNum, StoreError> {
-        if self.tables.message_ids.contains_key(&row.id) {
-            return corrupt(format!("message {} is there already", row.id));
-        }
         let num = MessageNum(self.tables.last_message().0.saturating_add(1));
         let row = MessageRow { num, ..*row };
         self.admit(&row, body.is_some())?;
         self.admit_deps(deps)?;
         let body = body.filter(|_| row.state.has_body()).cloned();
-        self.apply(Change::Push(Entry { row, deps: deps.into(), body }));
+        if !self.tables.push(Entry { row, deps: deps.into(), body }) {
+            return corrupt(format!("message {} is there already", row.id));
+        }
+        self.undo.push(Change::Pop);
         Ok(num)
     }
 

@@ -6,6 +6,7 @@ use hedgerow_proto::{GroupDescriptor, Message, MessageId, PeerId, Span, Visibili
 use super::*;
 use crate::order::{OrderKey, chain};
 use crate::spanset::SpanSet;
+use crate::store::memory::places::Places;
 use crate::store::memory::tables::{Change, Entry};
 use crate::store::{MemoryStore, PeerGroupRow, PeerNum, PeerRow};
 use crate::time::Time;
@@ -26,6 +27,10 @@ const TIP: MessageNum = MessageNum(9);
 const FOREIGN: MessageNum = MessageNum(10);
 const LAPSED: MessageNum = MessageNum(11);
 const GAP: MessageNum = MessageNum(12);
+
+fn places(store: &mut MemoryStore) -> &mut Places {
+    store.tables().places.get_mut(&GROUP).unwrap()
+}
 
 fn group(num: GroupNum) -> GroupRow {
     let descriptor = GroupDescriptor::new("org.example.check", num.0, vec![]).unwrap();
@@ -212,12 +217,12 @@ fn breakages() -> Vec<Breakage> {
         (
             CanonicalOrder,
             "one is not listed",
-            Box::new(|store| assert!(store.tables().order.pop_first().is_some())),
+            Box::new(|store| assert!(places(store).ascending.remove(0).1 > MessageNum(0))),
         ),
         (
             CanonicalOrder,
             "one is listed in its place",
-            Box::new(|store| *store.tables().order.first_entry().unwrap().get_mut() = EARLY),
+            Box::new(|store| places(store).ascending[0].1 = EARLY),
         ),
         (Missing, "too many are counted", with(WAITING, |e| e.row.missing = 2)),
         (Missing, "none is counted", with(UNVALIDATED, |e| e.row.missing = 0)),

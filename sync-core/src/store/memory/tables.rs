@@ -1,6 +1,6 @@
 //! The tables of a [`super::MemoryStore`] with their indexes, and changes that return their inverse.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId};
 
+use super::places::Places;
 use crate::order::OrderKey;
 use crate::seeded::SeededMap;
 use crate::store::{
@@ -60,8 +61,7 @@ pub(in crate::store) struct Tables {
     /// Message 1 is the first element. Removed ones leave a hole: numbers are not given twice.
     pub(in crate::store) messages: Vec<Option<Entry>>,
     pub(in crate::store) message_ids: SeededMap<MessageId, MessageNum>,
-    pub(in crate::store) positions: SeededMap<(GroupNum, u64), MessageNum>,
-    pub(in crate::store) order: BTreeMap<(GroupNum, OrderKey), MessageNum>,
+    pub(in crate::store) places: SeededMap<GroupNum, Places>,
     /// Every message but the delivered ones.
     pub(in crate::store) states: BTreeSet<(MessageState, MessageNum)>,
     /// Messages with a body that expire.
@@ -209,17 +209,17 @@ impl Tables {
             old.map(|id| self.message_ids.remove(&id));
             new.map(|id| self.message_ids.insert(id, num));
         }
-        let place = |row: &MessageRow| (row.position > 0).then_some((row.group, row.position));
+        let place = |row: &MessageRow| (row.position > 0).then(|| (row.group, row.position, row.key()));
         let (old, new) = (before.and_then(place), after.and_then(place));
         if old != new {
-            old.map(|place| self.positions.remove(&place));
-            new.map(|place| self.positions.insert(place, num));
-        }
-        let key = |row: &MessageRow| (row.position > 0).then(|| (row.group, row.key()));
-        let (old, new) = (before.and_then(key), after.and_then(key));
-        if old != new {
-            old.map(|key| self.order.remove(&key));
-            new.map(|key| self.order.insert(key, num));
+            if let Some((group, position, key)) = old {
+                self.leave_place(group, position, &key);
+            }
+            if let Some((group, position, key)) = new {
+                let places = self.places.entry(group).or_default();
+                places.set_at(position, num);
+                places.set_key(key, num);
+            }
         }
         let state = |row: &MessageRow| (row.state != MessageState::Delivered).then_some((row.state, num));
         let (old, new) = (before.and_then(state), after.and_then(state));
@@ -233,6 +233,35 @@ impl Tables {
             old.map(|expiry| self.expiries.remove(&expiry));
             new.map(|expiry| self.expiries.insert(expiry));
         }
+    }
+
+    fn leave_place(&mut self, group: GroupNum, position: u64, key: &OrderKey) {
+        let Some(places) = self.places.get_mut(&group) else { return };
+        places.clear_at(position);
+        places.clear_key(key);
+        if places.is_empty() {
+            self.places.remove(&group);
+        }
+    }
+
+    /// Puts a new message after the last one, if no other has its id. What takes it back is [`Change::Pop`].
+    pub(in crate::store) fn push(&mut self, entry: Entry) -> bool {
+        self.touched.add();
+        let row = entry.row;
+        match self.message_ids.entry(row.id) {
+            hash_map::Entry::Occupied(_) => return false,
+            hash_map::Entry::Vacant(slot) => slot.insert(row.num),
+        };
+        self.messages.push(Some(entry));
+        // Its id is there already.
+        let unplaced = MessageRow { position: 0, state: MessageState::Delivered, expires_ms: None, ..row };
+        self.index(row.num, Some(&unplaced), Some(&row));
+        true
+    }
+
+    /// The message at a position of a group.
+    pub(in crate::store) fn at(&self, group: GroupNum, position: u64) -> Option<MessageNum> {
+        self.places.get(&group)?.at(position)
     }
 
     /// The highest number ever given to a message; 0 for none.
@@ -279,8 +308,8 @@ impl Tables {
         group: GroupNum,
         after: Option<&OrderKey>,
     ) -> impl Iterator<Item = &MessageRow> {
-        let from = after.map_or(Bound::Included((group, KEY_MIN)), |&key| Bound::Excluded((group, key)));
-        self.order_between(from, Bound::Included((group, KEY_MAX)))
+        let nums = self.places.get(&group).map(|places| places.after(after));
+        nums.into_iter().flatten().filter_map(|num| Some(&self.message(num)?.row))
     }
 
     /// Delivered messages of a group against the canonical order, before a key or from the last.
@@ -289,16 +318,8 @@ impl Tables {
         group: GroupNum,
         before: Option<&OrderKey>,
     ) -> impl Iterator<Item = &MessageRow> {
-        let to = before.map_or(Bound::Included((group, KEY_MAX)), |&key| Bound::Excluded((group, key)));
-        self.order_between(Bound::Included((group, KEY_MIN)), to).rev()
-    }
-
-    fn order_between(
-        &self,
-        from: Bound<(GroupNum, OrderKey)>,
-        to: Bound<(GroupNum, OrderKey)>,
-    ) -> impl DoubleEndedIterator<Item = &MessageRow> {
-        self.order.range((from, to)).filter_map(|(_, &num)| Some(&self.message(num)?.row))
+        let nums = self.places.get(&group).map(|places| places.before(before));
+        nums.into_iter().flatten().filter_map(|num| Some(&self.message(num)?.row))
     }
 
     pub(in crate::store) fn heads_of(&self, group: GroupNum) -> Vec<MessageNum> {
@@ -328,10 +349,6 @@ impl Tables {
             .flat_map(move |values| values.range::<[u8], _>((from, Bound::Unbounded)))
     }
 }
-
-const KEY_MIN: OrderKey = OrderKey { eff_ms: i64::MIN, height: 0, id: MessageId::from_bytes([0; 32]) };
-const KEY_MAX: OrderKey =
-    OrderKey { eff_ms: i64::MAX, height: u64::MAX, id: MessageId::from_bytes([0xff; 32]) };
 
 /// Where a message stands among the messages; there is none with number 0.
 fn index(num: MessageNum) -> Option<usize> {
