@@ -13,6 +13,7 @@ mod disk_errors;
 mod full_disk;
 mod interop;
 mod kill;
+mod migration;
 mod proxy;
 mod relay;
 mod repair;
