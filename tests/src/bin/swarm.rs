@@ -134,7 +134,7 @@ fn add(total: &Mutex<Total>, outcome: Outcome, arguments: &Arguments, bar: &Prog
         let state = if outcome.failed.is_some() { "FAILED" } else { "passed" };
         println!("seed {} {state}: {:#?}\n{:?}", outcome.seed, outcome.options, outcome.stats);
     } else if let Some(failed) = &outcome.failed {
-        bar.suspend(|| println!("seed {} breaks a rule: {}", outcome.seed, failed.rule));
+        bar.suspend(|| println!("seed {} breaks a rule: {}: {}", outcome.seed, failed.rule, failed.text));
     }
     let mut total = total.lock().unwrap();
     for (&what, &many) in &outcome.stats {

@@ -143,9 +143,10 @@ impl World {
                 me.names.insert(announce.number, group);
             }
         }
+        // A liar has no log, and its numbers come after those of all nodes.
+        let stated = frame.in_step.as_ref().zip(self.nodes.get(to));
         let stated =
-            frame.in_step.as_ref().map(|in_step| in_step_groups(&self.nodes[to].logs, &nonce, in_step));
-        let stated = stated.unwrap_or_default();
+            stated.map(|(in_step, node)| in_step_groups(&node.logs, &nonce, in_step)).unwrap_or_default();
         me.names.extend(stated.iter().map(|&(number, group, _)| (number, group)));
         let names = me.names.clone();
         if wire.ends[1 - end].gone || self.is_liar(to) || self.is_tainted(from, to) {

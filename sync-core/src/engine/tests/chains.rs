@@ -64,7 +64,8 @@ fn two_that_talk_say_no_chain_values_and_know_them() {
         for (n, other) in [(0, 1), (1, 0)] {
             let (at, value) = mark(&net, n, other);
             let log = net.log(other, group);
-            let right = log.iter().take(at as usize).fold(0, |value, entry| chain(value, &entry.id));
+            let right =
+                log.iter().take(usize::try_from(at).unwrap()).fold(0, |value, entry| chain(value, &entry.id));
             assert_eq!(value, right, "at {at}");
         }
     }
@@ -121,6 +122,7 @@ fn a_value_that_is_left_out_is_reckoned_only_where_it_follows() {
             ids: vec![],
             duplicates: 0,
             chain: 0,
+            reset: 0,
         }];
         Frame { acks, ..Frame::default() }
     };
