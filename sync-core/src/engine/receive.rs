@@ -13,7 +13,6 @@ use super::{Engine, LinkId, Taken};
 use crate::config::Direction;
 use crate::error::{EngineError, ReceiveError, Rule, Violation};
 use crate::event::Event;
-use crate::order::chain;
 use crate::record::{InFlight, Input};
 use crate::store::{GroupNum, MessageState, PeerNum, Store};
 use crate::time::Time;
@@ -169,41 +168,26 @@ impl<S: Store> Engine<S> {
         let last = batch.messages.last().and_then(|message| message.position);
         // References within a frame are sound on every link; between frames only where none is lost.
         let keep_refs = self.links.get(&id).is_some_and(|link| link.lossy.is_none());
-        let alone = batch.messages.len() == 1;
         for message in batch.messages {
             self.take_message(id, peer, group, message)?;
         }
-        let refs = self.links.get(&id).and_then(|link| link.refs.get(&group));
-        let known =
-            last.filter(|_| alone).zip(refs).and_then(|(last, refs)| refs.received.get(last).copied());
         if !keep_refs && let Some(link) = self.links.get_mut(&id) {
             link.refs.remove(&group);
         }
         if let Some(last) = last {
-            self.note_mark(peer, group, (last, batch.chain), known);
+            self.note_mark(peer, group, last, batch.chain);
         }
         Ok(())
     }
 
-    /// Keeps the chain value of the highest position of a peer's log that we know one for. Where it is left out, as 0,
-    /// it is reckoned if the position follows that one, from the message that the record names as the one there.
-    pub(super) fn note_mark(
-        &mut self,
-        peer: PeerNum,
-        group: GroupNum,
-        (position, said): (u64, u64),
-        named: Option<MessageId>,
-    ) {
+    /// Keeps the chain value of the highest position of a peer's log that we know one for.
+    pub(super) fn note_mark(&mut self, peer: PeerNum, group: GroupNum, position: u64, chain: u64) {
         if let Some(pair) = self.pair_mut(peer, group)
             && position > pair.mark
         {
-            let follows = pair.mark.checked_add(1) == Some(position);
-            let reckoned = named.filter(|_| follows).map(|id| chain(pair.mark_chain, &id));
-            if let Some(chain) = Some(said).filter(|said| *said != 0).or(reckoned) {
-                pair.mark = position;
-                pair.mark_chain = chain;
-                self.changed_pairs.insert((peer, group));
-            }
+            pair.mark = position;
+            pair.mark_chain = chain;
+            self.changed_pairs.insert((peer, group));
             self.look_again(peer, group);
         }
     }
@@ -347,7 +331,6 @@ impl<S: Store> Engine<S> {
             return self.take_offers_by_id(link_id, Some(group), offer.items);
         }
         let last = offer.items.last().and_then(|item| item.position);
-        let known = offer.items.first().filter(|_| offer.items.len() == 1).map(|item| item.id);
         for item in offer.items {
             if let Some(link) = self.links.get_mut(&link_id) {
                 link.traffic.offers_in += 1;
@@ -360,12 +343,7 @@ impl<S: Store> Engine<S> {
             let named = Named { id: item.id, theirs: item.position, row };
             if let Some(row) = &row {
                 self.note_crossed(peer, group, row.position);
-                let news = self.is_news_to_offerer(link_id, peer, group, &named);
                 self.apply(peer, group, &named, Input::Offer);
-                if let Some(pair) = self.pair_mut(peer, group).filter(|_| !news) {
-                    pair.session.known.remove(row.position);
-                    item.position.map(|theirs| pair.session.acks.remove(theirs));
-                }
             } else if let Some(theirs) = item.position
                 && !self.note_offer(peer, group, item.id, theirs)
             {
@@ -374,22 +352,9 @@ impl<S: Store> Engine<S> {
             }
         }
         if let Some(last) = last {
-            self.note_mark(peer, group, (last, offer.chain), known);
+            self.note_mark(peer, group, last, offer.chain);
         }
         Ok(())
-    }
-
-    /// Whether a peer that offers what we hold has to be told so. Not if we offered it the same on this link, which loses
-    /// nothing: it has that as its answer, and our position with it.
-    fn is_news_to_offerer(&self, id: LinkId, peer: PeerNum, group: GroupNum, named: &Named) -> bool {
-        let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
-        let (Some(link), Some(pair)) = (self.links.get(&id), pair) else { return true };
-        let (Some(row), Some(theirs)) = (named.row, named.theirs) else { return true };
-        let session = &pair.session;
-        let offered = session.in_flight.get(&row.position);
-        let crosses = offered.is_some_and(|sent| sent.kind == InFlight::Offer && sent.link == id);
-        let owed = session.acks.contains(theirs) || session.known.contains(row.position);
-        link.lossy.is_some() || !crosses || owed
     }
 
     /// A peer offers what we have: if we offered it too, it got it from somebody else.
@@ -467,16 +432,7 @@ impl<S: Store> Engine<S> {
             }
         }
         if let Some(last) = ack.known.last() {
-            let one = |spans: &[Span]| match spans {
-                [span] if span.count() == 1 => Some(span.first),
-                _ => None,
-            };
-            let alone = one(&ack.known).and(one(&ack.held)).filter(|_| ack.chain == 0);
-            let row = match alone {
-                Some(ours) => self.store.at(group, ours)?,
-                None => None,
-            };
-            self.note_mark(peer, group, (last.last, ack.chain), row.map(|row| row.id));
+            self.note_mark(peer, group, last.last, ack.chain);
         }
         for sent in settled {
             self.release(&sent);

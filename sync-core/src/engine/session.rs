@@ -156,8 +156,6 @@ impl<S: Store> Engine<S> {
                 pair.session.again.insert(position);
             }
             pair.session.call_back_again();
-            // What was said there may not have arrived.
-            pair.session.told = 0;
             // Acknowledgements of what came over other links may have died with this one.
             let acked = link.acked.get(&group).into_iter().flat_map(SpanSet::spans);
             acked.for_each(|span| pair.session.acks.insert_span(span));
@@ -422,7 +420,6 @@ impl<S: Store> Engine<S> {
         has.spans().for_each(|span| session.asked.remove_span(span));
         pair.has_grew = true;
         let void = !agreed && pair.session.voided == 0;
-        pair.session.told = if agreed { announce.mark.min(head) } else { 0 };
         self.grown_pairs.insert((peer, group));
         self.changed_pairs.insert((peer, group));
         if announce.visibility != Visibility::Shared || renamed.is_some() {

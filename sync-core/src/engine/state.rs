@@ -243,10 +243,6 @@ pub(super) struct Session {
     pub(super) ack_ids: IdQueue,
     /// Our positions at which we hold what the peer sent, which it does not know yet.
     pub(super) known: SpanSet,
-    /// The last of the peer's positions that became owed an ACK, and what stands there.
-    pub(super) last_owed: Option<(u64, MessageId)>,
-    /// While there is one link: the peer knows the chain value of our log at this position, or at a later one.
-    pub(super) told: u64,
     /// Duplicates to be reported with the next ACK.
     pub(super) duplicates: u32,
     /// The peer's positions that it offers and we lack.

@@ -2,7 +2,6 @@
 
 mod answers;
 mod asked_again;
-mod chains;
 mod dialects;
 mod failing;
 mod faults;

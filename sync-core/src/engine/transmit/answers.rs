@@ -44,22 +44,12 @@ impl<S: Store> Engine<S> {
         let ids = session.ack_ids.take(room / ID_SIZE);
         draft.take(RECORD_OVERHEAD + (held.len() + known.len()) * SPAN_SIZE + ids.len() * ID_SIZE);
         let duplicates = std::mem::take(&mut session.duplicates);
-        let last_owed = session.last_owed.take();
         // Without the right value the peer would take our log for another one.
         let marked = match known.last() {
             Some(span) => self.store.at(group, span.last)?,
             None => None,
         };
-        let chain = match marked {
-            Some(row) => {
-                let one = known.len() == 1 && known.iter().all(|span| span.count() == 1);
-                let same =
-                    held.iter().map(|span| (span.first, span.last)).eq(last_owed.map(|(at, _)| (at, at)));
-                let same = same && last_owed.is_some_and(|(_, owed)| owed == row.id);
-                self.chain_said(id, peer, group, (row.position, row.chain), one && same)
-            }
-            None => 0,
-        };
+        let chain = marked.map_or(0, |row| row.chain);
         draft.items.push(Item::Ack {
             group,
             held: held.clone(),
@@ -241,7 +231,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        self.close_batch(id, peer, group, batch, draft);
+        self.close_batch(batch, draft);
         let mut loose = Batch { group: name, messages: Vec::new(), chain: 0 };
         while self.may_repeat(peer, group)
             && let Some(wanted) =
@@ -273,7 +263,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        self.close_batch(id, peer, group, loose, draft);
+        self.close_batch(loose, draft);
         Ok(())
     }
 

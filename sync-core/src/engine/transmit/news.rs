@@ -84,12 +84,8 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        self.close_batch(id, peer, group, batch, draft);
-        if let [.., last] = offer.items.as_slice() {
-            if let Some(position) = last.position {
-                let alone = offer.items.len() == 1;
-                offer.chain = self.chain_said(id, peer, group, (position, offer.chain), alone);
-            }
+        self.close_batch(batch, draft);
+        if !offer.items.is_empty() {
             if let Some(link) = self.links.get_mut(&id) {
                 link.traffic.offers_out += offer.items.len() as u64;
             }
@@ -174,41 +170,10 @@ impl<S: Store> Engine<S> {
         Ok(Put::Done)
     }
 
-    pub(super) fn close_batch(
-        &mut self,
-        id: LinkId,
-        peer: PeerNum,
-        group: GroupNum,
-        mut batch: Batch,
-        draft: &mut Draft,
-    ) {
-        let Some(last) = batch.messages.last() else { return };
-        if let Some(position) = last.position {
-            let alone = batch.messages.len() == 1;
-            batch.chain = self.chain_said(id, peer, group, (position, batch.chain), alone);
+    pub(super) fn close_batch(&mut self, batch: Batch, draft: &mut Draft) {
+        if !batch.messages.is_empty() {
+            draft.frame.batches.push(batch);
         }
-        draft.frame.batches.push(batch);
-    }
-
-    /// The chain value that a record says whose last position of ours is given with it: 0 if the peer can reckon it.
-    /// `alone`: the record names one position of ours, and says which message stands there.
-    pub(super) fn chain_said(
-        &mut self,
-        id: LinkId,
-        peer: PeerNum,
-        group: GroupNum,
-        (position, chain): (u64, u64),
-        alone: bool,
-    ) -> u64 {
-        let reliable = self.links.get(&id).is_some_and(|link| link.lossy.is_none() && link.caps.sessions);
-        let Some(state) = self.peers.get_mut(&peer).filter(|state| reliable && state.links.len() == 1) else {
-            return chain;
-        };
-        let Some(pair) = state.groups.get_mut(&group) else { return chain };
-        let told = &mut pair.session.told;
-        let follows = position <= told.saturating_add(1);
-        *told = position.max(*told);
-        if alone && follows { 0 } else { chain }
     }
 
     /// Notes what went out about one of our positions.
