@@ -1,5 +1,7 @@
 //! What the engine keeps in memory: small rows of groups and peers, and what is outstanding.
 
+mod window;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
@@ -25,6 +27,7 @@ use crate::record::InFlight;
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, MESSAGE_WEIGHT, MessageNum, MessageState, PeerNum};
 use crate::time::Time;
+pub(super) use window::{REF_WINDOW, Refs};
 
 /// A group.
 #[derive(Debug, Clone)]
@@ -372,74 +375,8 @@ pub(super) struct OurName {
     pub(super) frame: u64,
 }
 
-/// What back-references may name, in both directions of one group on one reliable link.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Refs {
-    pub(super) sent: Window<()>,
-    pub(super) received: Window<MessageId>,
-}
-
-/// The last [`REF_WINDOW`] positions that crossed a link.
-#[derive(Debug, Clone)]
-pub(super) struct Window<T> {
-    /// In the order in which they crossed.
-    order: VecDeque<u64>,
-    /// Those that were above all before them, as nearly all are.
-    ascending: VecDeque<(u64, T)>,
-    late: BTreeMap<u64, T>,
-}
-
 /// After so many answers that asked for all that we offered, a peer is sent everything at once.
 const MANY_LACKED: i32 = 8;
-
-/// How many messages back a back-reference reaches. Sender and receiver count alike (`docs/protocol.md`).
-pub(super) const REF_WINDOW: usize = 1024;
-
-impl<T> Default for Window<T> {
-    fn default() -> Self {
-        Self { order: VecDeque::new(), ascending: VecDeque::new(), late: BTreeMap::new() }
-    }
-}
-
-impl<T> Window<T> {
-    pub(super) fn push(&mut self, position: u64, value: T) {
-        if let Some(there) = self.late.get_mut(&position) {
-            *there = value;
-            return;
-        }
-        if self.ascending.back().is_none_or(|(last, _)| *last < position) {
-            self.ascending.push_back((position, value));
-        } else if let Ok(at) = self.ascending.binary_search_by_key(&position, |(at, _)| *at) {
-            if let Some((_, there)) = self.ascending.get_mut(at) {
-                *there = value;
-            }
-            return;
-        } else {
-            self.late.insert(position, value);
-        }
-        self.order.push_back(position);
-        if self.order.len() > REF_WINDOW
-            && let Some(oldest) = self.order.pop_front()
-        {
-            if self.ascending.front().is_some_and(|(first, _)| *first == oldest) {
-                self.ascending.pop_front();
-            } else {
-                self.late.remove(&oldest);
-            }
-        }
-    }
-
-    pub(super) fn get(&self, position: u64) -> Option<&T> {
-        match self.ascending.binary_search_by_key(&position, |(at, _)| *at) {
-            Ok(at) => self.ascending.get(at).map(|(_, value)| value),
-            Err(_) => self.late.get(&position),
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.order.len()
-    }
-}
 
 impl PeerGroup {
     /// The first of our positions that the peer lacks and could get, be it one that is not given yet.
@@ -639,35 +576,6 @@ pub(super) mod tests {
     thread_local! {
         /// How often it was looked at what a peer lacks.
         pub(in crate::engine) static LOOKS: Cell<u64> = const { Cell::new(0) };
-    }
-
-    /// Against the plain way: a list in the order of crossing, and a search through all of it.
-    #[test]
-    fn a_window_has_the_latest_positions_whatever_their_order() {
-        let mut window = Window::default();
-        let mut list: VecDeque<(u64, u32)> = VecDeque::new();
-        let mut state = 7_u32;
-        let mut next = 0;
-        for n in 0..20_000 {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Runs that ascend, with others from far back between them.
-            next += 1 + u64::from(state >> 30);
-            let position = if n / 700 % 3 == 1 { u64::from(state >> 16) % (next + 2) } else { next };
-            window.push(position, n);
-            match list.iter_mut().find(|(at, _)| *at == position) {
-                Some((_, value)) => *value = n,
-                None => list.push_back((position, n)),
-            }
-            if list.len() > REF_WINDOW {
-                list.pop_front();
-            }
-            assert_eq!(window.len(), list.len());
-            let looked = u64::from(state >> 8) % (next + 2);
-            let found = list.iter().find(|(at, _)| *at == looked).map(|(_, value)| value);
-            assert_eq!(window.get(looked), found, "{looked}");
-            assert_eq!(window.get(position), Some(&n));
-        }
-        assert!(list.iter().all(|(at, value)| window.get(*at) == Some(value)));
     }
 
     /// Devices meet thousands of others, with most of which they share one group.
