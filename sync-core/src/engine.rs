@@ -124,6 +124,8 @@ pub struct Engine<S> {
     authors: BTreeMap<(GroupNum, [u8; 32]), AuthorNum>,
     /// Who takes how much of the store, while a cap is set.
     ledger: Option<Ledger>,
+    /// Something was turned away for lack of room under the store's cap, and there is none yet.
+    store_full: bool,
     peers: BTreeMap<PeerNum, Peer>,
     peer_nums: BTreeMap<PeerId, PeerNum>,
     last_nums: (u32, u32),
@@ -211,6 +213,7 @@ impl<S: Store> Engine<S> {
             group_nums: BTreeMap::new(),
             authors: BTreeMap::new(),
             ledger: None,
+            store_full: false,
             peers: BTreeMap::new(),
             peer_nums: BTreeMap::new(),
             last_nums: snapshot.last_nums,
@@ -550,6 +553,7 @@ impl<S: Store> Engine<S> {
         if self.changed_groups.is_empty() {
             return;
         }
+        self.note_store_room();
         // Whoever lacks something already and has no link learns nothing by it, and most peers are away.
         let concerns = |group: &Group, peer: &PeerNum| {
             self.peers.get(peer).is_some_and(|state| {

@@ -33,6 +33,7 @@ impl<S: Store> Engine<S> {
             // What was read of the store.
             authors: _,
             ledger: _,
+            store_full,
             peers,
             peer_nums: _,
             last_nums,
@@ -60,7 +61,7 @@ impl<S: Store> Engine<S> {
         } = self;
         let mut text = String::with_capacity(8192);
         let small =
-            (install, poisoned, dirty, last_nums, last_link, events, validate_after, link_queue, timers);
+            (install, poisoned, dirty, store_full, last_nums, last_link, events, validate_after, link_queue, timers);
         let changed = (pruned_groups, expiry_at, changed_groups, changed_pairs, fresh_groups, grown_pairs);
         // Writing to a string does not fail.
         let _infallible = write!(

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use hedgerow_proto::limits;
 
 use super::Engine;
+use super::state::Group;
 use crate::config::Config;
 use crate::error::EngineError;
 use crate::seeded::SeededMap;
@@ -157,6 +158,14 @@ impl Quota {
         let lacks = rest.plus(from_rest).over(all);
         from_rest.map2(lacks, |takes, lacks| if takes > 0 { lacks } else { 0 }) == Load::default()
     }
+
+    /// How many messages of a peer find room to wait for a verdict, if they are small.
+    fn verdicts_free(&self, peer: PeerNum, all: Load, share: Load) -> u64 {
+        let count = |Load([_, _, _, judged, ..]): Load| judged;
+        let own = self.by_peer.get(&peer).copied().unwrap_or_default();
+        let taken = self.by_peer.values().map(|taken| count(taken.over(share))).fold(0, u64::saturating_add);
+        count(share.over(own)).saturating_add(count(all).saturating_sub(taken))
+    }
 }
 
 impl<S: Store> Engine<S> {
@@ -167,12 +176,24 @@ impl<S: Store> Engine<S> {
     /// message beyond the bounds.
     pub(super) fn has_room_for(&self, peer: PeerNum, group: GroupNum, load: Load, last: bool) -> bool {
         let Some(group) = self.groups.get(&group) else { return false };
-        let all = Load::limits(&self.config);
-        let parts = self.config.peer_shares.max(group.peers.len() as u64).max(1);
-        let share = Load(all.0.map(|limit| limit / parts));
+        let (all, share) = self.room_and_share(group);
         let largest = Load::largest(group.judged);
         group.quota.fits(peer, load, all, share)
             || (last && group.quota.fits(peer, load, all, share.plus(largest)))
+    }
+
+    /// All the room of a group, and what of it is each peer's own.
+    fn room_and_share(&self, group: &Group) -> (Load, Load) {
+        let all = Load::limits(&self.config);
+        let parts = self.config.peer_shares.max(group.peers.len() as u64).max(1);
+        (all, Load(all.0.map(|limit| limit / parts)))
+    }
+
+    /// How many messages of a peer can be taken at a time: as many as find room to wait for their verdicts.
+    pub(super) fn verdict_room(&self, peer: PeerNum, group: GroupNum) -> u64 {
+        let Some(group) = self.groups.get(&group).filter(|group| group.judged) else { return u64::MAX };
+        let (all, share) = self.room_and_share(group);
+        group.quota.verdicts_free(peer, all, share)
     }
 
     /// Whether any message that comes from a peer can be kept, even if it must wait.

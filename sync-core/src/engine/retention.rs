@@ -285,14 +285,23 @@ impl<S: Store> Engine<S> {
     /// Whether a message of any size that has to wait has room under the caps.
     pub(super) fn has_room_under_caps(&self, group: &Group) -> bool {
         let Some(ledger) = &self.ledger else { return true };
-        let fits = |parked: u64, total: u64, prunable: u64, cap: u64| {
-            parked + MAX_WEIGHT <= part_of(cap, PARKED_PART)
-                && total.saturating_sub(prunable) + MAX_WEIGHT <= cap
-        };
         let (counts, cap) = (group.counts, self.cap_of(group));
-        fits(ledger.parked, ledger.total, ledger.prunable(), self.config.max_store_bytes)
+        self.has_room_in_store()
             && fits(counts.parked_weight, counts.weight, ledger.prunable_in(group.num), cap)
     }
+
+    /// The same for the cap of the store, which all groups share.
+    pub(super) fn has_room_in_store(&self) -> bool {
+        let fits_in = |ledger: &Ledger| {
+            fits(ledger.parked, ledger.total, ledger.prunable(), self.config.max_store_bytes)
+        };
+        self.ledger.as_ref().is_none_or(fits_in)
+    }
+}
+
+/// Whether the largest message has room under a cap if it has to wait.
+fn fits(parked: u64, total: u64, prunable: u64, cap: u64) -> bool {
+    parked + MAX_WEIGHT <= part_of(cap, PARKED_PART) && total.saturating_sub(prunable) + MAX_WEIGHT <= cap
 }
 
 /// One byte in `part` of a cap.

@@ -4,6 +4,7 @@
 use hedgerow_proto::{Span, Visibility};
 
 use super::Engine;
+use super::state::Peer;
 use super::transmit::{Draft, ID_SIZE, RECORD_OVERHEAD};
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, PeerNum, Store};
@@ -15,6 +16,7 @@ impl<S: Store> Engine<S> {
     /// Notes a position of the peer that came when there was no room for it.
     pub(super) fn turn_away(&mut self, peer: PeerNum, group: GroupNum, theirs: u64) {
         let moves = self.groups.get(&group).map_or(0, |g| g.moves);
+        self.store_full |= !self.has_room_in_store();
         let Some(pair) = self.pair_mut(peer, group) else { return };
         let session = &mut pair.session;
         if session.called_back.contains(theirs) {
@@ -84,11 +86,32 @@ impl<S: Store> Engine<S> {
         }
         let open = session.called_back.len();
         let requests = (self.config.max_requests as u64).saturating_sub(state.requested as u64);
-        if self.has_parking_room(peer, group_num) {
-            return requests.saturating_sub(open);
+        // What finds no room is sent in vain, and the peer does not send it any number of times. Verdicts come whatever
+        // else is held.
+        let verdicts = self.verdict_room(peer, group_num);
+        if verdicts == 0 || self.has_parking_room(peer, group_num) {
+            return requests.min(verdicts).saturating_sub(open);
         }
         let news = session.turned_at.is_none_or(|(at, moves)| lowest < at || group.moves > moves);
         u64::from(news && open == 0)
+    }
+
+    /// There may be room in the store again, for what was turned away in any group.
+    pub(super) fn note_store_room(&mut self) {
+        if !self.store_full || !self.has_room_in_store() {
+            return;
+        }
+        self.store_full = false;
+        let turned = |(&peer, state): (&PeerNum, &Peer)| -> Vec<(PeerNum, GroupNum)> {
+            state.turned.iter().map(|&group| (peer, group)).collect()
+        };
+        let turned: Vec<_> = self.peers.iter().flat_map(turned).collect();
+        for (peer, group) in turned {
+            if let Some(pair) = self.pair_mut(peer, group) {
+                pair.session.turned_at = None;
+            }
+            self.wake(peer, group);
+        }
     }
 
     /// What was called back has not come: it is called back again.

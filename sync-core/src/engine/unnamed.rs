@@ -178,6 +178,7 @@ impl<S: Store> Engine<S> {
 
     /// Notes something for which there was no room: it is asked for when there is.
     pub(super) fn turn_away_id(&mut self, peer: PeerNum, group: GroupNum, id: MessageId) {
+        self.store_full |= !self.has_room_in_store();
         let Some(pair) = self.pair_mut(peer, group) else { return };
         if pair.session.turned_ids.len() < MAX_TURNED_AWAY {
             pair.session.turned_ids.push_back(id);
@@ -193,7 +194,8 @@ impl<S: Store> Engine<S> {
         if waits == 0 || !self.has_parking_room(peer, group) {
             return 0;
         }
-        self.config.max_requests.saturating_sub(state.requested).min(waits)
+        let room = usize::try_from(self.verdict_room(peer, group)).unwrap_or(usize::MAX);
+        self.config.max_requests.saturating_sub(state.requested).min(waits).min(room)
     }
 
     /// Takes up what was turned away, as far as there is room now.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use hedgerow_proto::{GroupId, MessageId, Visibility};
-use hedgerow_sync_core::LinkProfile;
 use hedgerow_sync_core::store::Direction;
+use hedgerow_sync_core::{Horizon, LinkProfile};
 use rand::RngExt as _;
 
 use super::options::{Happening, pick};
@@ -343,7 +343,9 @@ impl World {
                         let entry = self.reads(other).message(&missing.id)?;
                         held |= entry.is_some_and(|entry| entry.body.is_some());
                     }
-                    vain += u64::from(held);
+                    // What nobody has is looked for again, at longer and longer intervals, after the logs of peers grew.
+                    let again = self.options.configs[n].horizon == Horizon::Accept;
+                    vain += u64::from(held || again);
                 }
             }
             // What waits for ever for what was pruned fills its room for ever; nothing else is turned away at rest.

@@ -5,6 +5,7 @@ use hedgerow_proto::{
 };
 
 use super::faults::{LIAR, Liar, message};
+use crate::testing::by_hand::{batch, wire};
 use crate::testing::{CLEAN, Net};
 use crate::{Config, LinkProfile, PushPolicy, ReceiveError, Rule};
 
@@ -83,6 +84,54 @@ fn what_was_turned_away_is_called_back_and_nothing_is_forgotten() {
         }
     }
     assert_eq!(net.bodies(0, group).len(), 201);
+}
+
+#[test]
+fn no_more_is_called_back_than_finds_room_to_wait_for_its_verdict() {
+    for max_unvalidated in [1, 2, 7] {
+        let mut net = Net::with(2, 1, Config { max_unvalidated, ..Config::default() });
+        net.verdict_delay_ms = (20, 200);
+        let group = net.group("g", true);
+        for n in 0..150 {
+            net.publish(0, group, &format!("message {n}"));
+        }
+        net.connect(0, 1);
+        net.run(600_000);
+        net.assert_converged(group, 150);
+        // All of it is pushed once, and what was turned away is sent once more, but for some that cross.
+        let sent = net.messages_sent();
+        assert!(sent <= 330, "{sent} sent, room for {max_unvalidated}");
+    }
+}
+
+#[test]
+fn what_another_group_left_no_room_for_is_called_back_when_it_has_made_some() {
+    // An eighth may be taken by what waits for others.
+    let mut net = Net::with(1, 1, Config { max_store_bytes: 400_000, ..Config::default() });
+    let (first, second) = (net.group("g", false), net.group("h", false));
+    let liar = Liar::new(&mut net, &[first, second]);
+    let parent = message(first, "parent", &[]);
+    for (position, x) in [(2, "x"), (3, "y")] {
+        liar.send_at(&mut net, position, &message(first, &x.repeat(22_000), &[&parent]));
+    }
+    // It has to wait for its time.
+    let at = net.now.as_timestamp_ms() + 48 * 3_600_000;
+    let early = Message::new(second, at, vec![], "z".repeat(8_000).into()).unwrap();
+    let send = |net: &mut Net| liar.say(net, &batch(2, vec![wire(&early, Some(1))])).unwrap();
+    let asked = |net: &mut Net| -> Vec<(GroupRef, Vec<Span>)> {
+        let requests = liar.hear(net).into_iter().flat_map(|frame| frame.requests);
+        requests.filter(|r| !r.positions.is_empty()).map(|r| (r.group, r.positions)).collect()
+    };
+    let again = [(GroupRef::Number(2), vec![Span::one(1)])];
+    send(&mut net);
+    // It is tried once more, in vain.
+    assert_eq!(asked(&mut net), again);
+    send(&mut net);
+    assert_eq!(asked(&mut net), []);
+    liar.send_at(&mut net, 1, &parent);
+    assert_eq!(asked(&mut net), again);
+    send(&mut net);
+    assert_eq!(net.engines[0].status().groups.iter().map(|group| group.early).sum::<u64>(), 1);
 }
 
 // spec: waiting-lowest
