@@ -52,6 +52,9 @@ impl Codec for BundleCodec {
         if frame.hello.is_some() || frame.names_groups() || lossy {
             return Err(EncodeError("HELLO, ANNOUNCE or a frame number"));
         }
+        if frame.speaks_by_keys() {
+            return Err(EncodeError("RECONCILE or a short id"));
+        }
         if !frame.ephemerals.is_empty() {
             return Err(EncodeError("an ephemeral message"));
         }

@@ -32,8 +32,8 @@ pub use bundle::BundleCodec;
 pub use dialect::{Capabilities, Codec, Dialect, IdScheme};
 pub use frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, InStep, Lacks,
-    Offer, OfferItem, Reconcile, ReconcileStep, Request, Summary, Symbols, Tombstone, Unavailable,
-    Visibility, WireMessage,
+    Offer, OfferItem, OfferKey, Reconcile, ReconcileStep, Request, ShortOffer, Summary, Symbols, Tombstone,
+    Unavailable, Visibility, WireMessage,
 };
 pub use ids::{GroupId, IdError, MessageId, PeerId};
 pub use message::{GroupDescriptor, Message, MessageError};

@@ -15,6 +15,7 @@ use crate::spans::{self, Span};
 
 mod batch;
 mod reconcile;
+mod short_offer;
 
 /// The structs that the protobuf compiler made of `proto/hedgerow/v1/frame.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -64,6 +65,8 @@ impl Codec for NativeCodec {
             acks: collect(&frame.acks, ack_to_wire)?,
             batches: collect(&frame.batches, batch_to_wire)?,
             offers: collect(&frame.offers, offer_to_wire)?,
+            short_offers: collect(&frame.short_offers, short_offer::to_wire)?,
+            offer_keys: collect(&frame.offer_keys, short_offer::key_to_wire)?,
             requests: collect(&frame.requests, request_to_wire)?,
             unavailables: collect(&frame.unavailables, unavailable_to_wire)?,
             ephemerals: collect(&frame.ephemerals, ephemeral_to_wire)?,
@@ -88,6 +91,8 @@ impl Codec for NativeCodec {
             acks: gather(wire.acks, ack_from_wire)?,
             batches,
             offers: gather(wire.offers, offer_from_wire)?,
+            short_offers: gather(wire.short_offers, short_offer::from_wire)?,
+            offer_keys: gather(wire.offer_keys, short_offer::key_from_wire)?,
             requests: gather(wire.requests, request_from_wire)?,
             unavailables: gather(wire.unavailables, unavailable_from_wire)?,
             ephemerals: wire
@@ -312,32 +317,20 @@ fn batch_to_wire(batch: &Batch) -> Result<v1::Batch, EncodeError> {
 }
 
 fn offer_to_wire(offer: &Offer) -> Result<v1::Offer, EncodeError> {
-    let mut spans: Vec<Span> = Vec::new();
-    let mut ids = Vec::with_capacity(offer.items.len() * 32);
-    for item in &offer.items {
-        let position = item.position.ok_or(EncodeError("an offer without a position"))?;
-        match spans.last_mut() {
-            Some(span) if position <= span.last => return Err(EncodeError("positions that do not ascend")),
-            Some(span) if position == span.last + 1 => span.last = position,
-            _ => spans.push(Span::one(position)),
-        }
-        ids.extend_from_slice(item.id.as_bytes());
-    }
+    let positions: Option<Vec<u64>> = offer.items.iter().map(|item| item.position).collect();
+    let positions = positions.ok_or(EncodeError("an offer without a position"))?;
+    let ids: Vec<MessageId> = offer.items.iter().map(|item| item.id).collect();
     Ok(v1::Offer {
         group: number_of(offer.group)?,
-        positions: spans_to_wire(&spans)?,
-        ids: ids.into(),
+        positions: positions_to_wire(positions)?,
+        ids: ids_to_wire(&ids),
         chain: offer.chain,
     })
 }
 
 fn offer_from_wire(offer: v1::Offer) -> Result<Offer, DecodeError> {
     let ids = ids_from_wire("OFFER", &offer.ids)?;
-    let spans = spans_of("OFFER", &offer.positions)?;
-    let positions: u64 = spans.iter().fold(0, |sum, span| sum.saturating_add(span.count()));
-    if positions != ids.len() as u64 {
-        return Err(DecodeError::Rule { record: "OFFER", rule: "as many positions as ids" });
-    }
+    let spans = positions_of("OFFER", &offer.positions, ids.len())?;
     let positions = spans.iter().flat_map(|span| span.first..=span.last);
     let items = positions.zip(ids).map(|(position, id)| OfferItem { position: Some(position), id }).collect();
     Ok(Offer { group: GroupRef::Number(offer.group), items, chain: offer.chain })
@@ -413,6 +406,29 @@ fn spans_of(record: &'static str, list: &[u64]) -> Result<Vec<Span>, DecodeError
 
 fn spans_to_wire(spans: &[Span]) -> Result<Vec<u64>, EncodeError> {
     spans::to_wire(spans).ok_or(EncodeError("spans that do not ascend"))
+}
+
+/// Positions that ascend, as a span list.
+fn positions_to_wire(positions: impl IntoIterator<Item = u64>) -> Result<Vec<u64>, EncodeError> {
+    let mut spans: Vec<Span> = Vec::new();
+    for position in positions {
+        match spans.last_mut() {
+            Some(span) if position <= span.last => return Err(EncodeError("positions that do not ascend")),
+            Some(span) if position == span.last + 1 => span.last = position,
+            _ => spans.push(Span::one(position)),
+        }
+    }
+    spans_to_wire(&spans)
+}
+
+/// A span list of `count` positions.
+fn positions_of(record: &'static str, list: &[u64], count: usize) -> Result<Vec<Span>, DecodeError> {
+    let spans = spans_of(record, list)?;
+    let positions = spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.count()));
+    if positions != count as u64 {
+        return Err(DecodeError::Rule { record, rule: "as many positions as ids" });
+    }
+    Ok(spans)
 }
 
 /// Numbers start at 1: on the wire, 0 stands for none.

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, InStep, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep,
-    Request, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
+    Hello, InStep, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, OfferKey, Reconcile,
+    ReconcileStep, Request, ShortOffer, Span, Summary, Symbols, Tombstone, Unavailable, Visibility,
+    WireMessage,
 };
 use serde_json::Value;
 
 /// Every field that the description of a frame may have.
-const FRAME_FIELDS: [&str; 16] = [
+const FRAME_FIELDS: [&str; 18] = [
     "number",
     "frame_acks",
     "ack_delay_ms",
@@ -31,6 +32,8 @@ const FRAME_FIELDS: [&str; 16] = [
     "unavailables",
     "ephemerals",
     "reconciles",
+    "short_offers",
+    "offer_keys",
     "in_step",
     "matched",
     "unmatched",
@@ -206,6 +209,8 @@ fn frame(v: &Value) -> Frame {
             }),
         }),
         reconciles: records(v, "reconciles", reconcile),
+        short_offers: records(v, "short_offers", short_offer),
+        offer_keys: records(v, "offer_keys", |v| OfferKey { group: group(v), key: large(&v["key"]) }),
         ephemerals: records(v, "ephemerals", |e| Ephemeral {
             group: group(e),
             timestamp_ms: time(&e["timestamp_ms"]),
@@ -238,7 +243,7 @@ fn announce(v: &Value) -> Announce {
         held: spans(&v["held"]),
         mark: large(&v["mark"]),
         mark_chain: large(&v["mark_chain"]),
-        reset: u32::from(v["reset"].as_bool().unwrap()),
+        reset: small(&v["reset"]),
         summary: v.get("summary").map(|summary| Summary {
             count: large(&summary["count"]),
             sample: u128::from_be_bytes(array(&summary["sample"])),
@@ -282,7 +287,7 @@ fn ack(v: &Value) -> Ack {
         ids: ids(&v["ids"]),
         duplicates: small(&v["duplicates"]),
         chain: large(&v["chain"]),
-        reset: 0,
+        reset: small(&v["reset"]),
     }
 }
 
@@ -303,6 +308,11 @@ fn batch(v: &Value) -> Batch {
 fn offer(v: &Value) -> Offer {
     let item = |i: &Value| OfferItem { position: Some(large(&i["position"])), id: id(&i["id"]) };
     Offer { group: group(v), items: list(&v["items"], item), chain: large(&v["chain"]) }
+}
+
+fn short_offer(v: &Value) -> ShortOffer {
+    let item = |i: &Value| (large(&i["position"]), u64::from_be_bytes(array(&i["short"])));
+    ShortOffer { group: group(v), items: list(&v["items"], item), chain: large(&v["chain"]) }
 }
 
 /// The records of one kind: none if the frame has no such field.

@@ -21,6 +21,7 @@ mod repeats;
 mod resend;
 mod retention;
 mod session;
+mod shorts;
 mod sound;
 mod state;
 mod transmit;
@@ -42,6 +43,7 @@ use self::edges::Edges;
 pub use self::fingerprint::fingerprint_rows;
 use self::reconcile::Run;
 use self::retention::{Ledger, check_cap};
+use self::shorts::Shorts;
 use self::state::{Group, Link, Peer, PeerGroup};
 use self::waits::Waits;
 use self::wants::Wants;
@@ -132,6 +134,7 @@ pub struct Engine<S> {
     links: BTreeMap<LinkId, Link>,
     last_link: u64,
     wants: Wants,
+    shorts: Shorts,
     waits: Waits,
     edges: Edges,
     /// What came unasked a moment ago and is not delivered yet, and until when it would not be offered.
@@ -202,10 +205,14 @@ impl<S: Store> Engine<S> {
         check_cap(config.max_store_bytes)?;
         check_cap(config.max_group_bytes)?;
         let snapshot = store.load()?;
+        let rng = ChaCha12Rng::from_seed(seed);
+        // What links draw does not depend on it.
+        let mut own_stream = rng.clone();
+        own_stream.set_stream(1);
         let mut engine = Self {
             store,
             config,
-            rng: ChaCha12Rng::from_seed(seed),
+            rng,
             install: 0,
             poisoned: false,
             dirty: false,
@@ -220,6 +227,7 @@ impl<S: Store> Engine<S> {
             links: BTreeMap::new(),
             last_link: 0,
             wants: Wants::default(),
+            shorts: Shorts::new(own_stream),
             waits: Waits::default(),
             edges: Edges::default(),
             unasked: SeededMap::default(),

@@ -51,3 +51,16 @@ fn symbols() {
         assert_eq!(Symbol::read(&bytes, width).collect::<Vec<_>>(), symbols);
     }
 }
+
+// spec: offer-short-id
+#[test]
+fn short_ids_of_offers() {
+    for v in section("short_ids") {
+        let key = Key::of_offers(
+            v["key"].as_str().unwrap().parse().unwrap(),
+            &GroupId::from_bytes(array(&v["group"])),
+        );
+        let short = key.short_id(&MessageId::from_bytes(array(&v["id"])), 8);
+        assert_eq!(short, u64::from_be_bytes(array(&v["short"])), "{}", v["name"]);
+    }
+}

@@ -15,7 +15,7 @@ import sys
 sys.dont_write_bytecode = True
 
 import blake3
-from symbols import sample, sample_mask, symbols_of
+from symbols import sample, sample_mask, sip_1_3, symbols_of
 from wire import (M64, blob, encode_frame, fixed, group_id, group_tag, ids, key, message_id, packed, record, sint,
                   step_value, uint)
 
@@ -38,7 +38,7 @@ def hello(major=1, minor=0, nonce=bytes(range(16)), install=1, max_frame=65536, 
             "max_frame": max_frame, "max_offers": max_offers}
 
 
-def announce(number=1, tag="a0a1a2a3a4a5a6a7", visibility="shared", held=(), mark=0, mark_chain=0, reset=False,
+def announce(number=1, tag="a0a1a2a3a4a5a6a7", visibility="shared", held=(), mark=0, mark_chain=0, reset=0,
              count=0, sample=""):
     said = {"number": number, "tag": tag, "visibility": visibility, "held": spans(*held), "mark": str(mark),
             "mark_chain": str(mark_chain), "reset": reset}
@@ -49,9 +49,9 @@ def in_step(first, count):
     return {"first": first, "values": [bytes(range(n, n + 7)).hex() for n in range(count)]}
 
 
-def ack(group=1, held=(), known=(), ids=(), duplicates=0, chain=0):
+def ack(group=1, held=(), known=(), ids=(), duplicates=0, chain=0, reset=0):
     return {"group": group, "held": spans(*held), "known": spans(*known), "ids": list(ids),
-            "duplicates": duplicates, "chain": str(chain)}
+            "duplicates": duplicates, "chain": str(chain), "reset": reset}
 
 
 def message(position=None, time=NOW, back=(), deps=(), body=b""):
@@ -66,6 +66,11 @@ def batch(*messages, group=1, chain=0):
 
 def offer(*positions, group=1, chain=0):
     items = [{"position": str(p), "id": name32(200 - i)} for i, p in enumerate(positions)]
+    return {"group": group, "items": items, "chain": str(chain)}
+
+
+def short_offer(*positions, group=1, chain=0):
+    items = [{"position": str(p), "short": "%016x" % (M64 - i)} for i, p in enumerate(positions)]
     return {"group": group, "items": items, "chain": str(chain)}
 
 
@@ -167,6 +172,17 @@ def samples():
                "ids": [m.hex() for m in made], "sample": "%032x" % of_set, "said": "%032x" % (of_set ^ mask)}
 
 
+def short_ids():
+    group = group_id("org.example.chat", 0, b"friends").hex()
+    for name, key, of, message in (
+        ("the key 1, zero group, zero id", 1, "00" * 32, "00" * 32),
+        ("a common key", 0x0123456789ABCDEF, group, bytes(range(32)).hex()),
+        ("the largest key", M64, group, "ff" * 32),
+    ):
+        short = sip_1_3(key, int.from_bytes(ids([of])[:8], "big"), ids([message]))
+        yield {"name": name, "key": str(key), "group": of, "id": message, "short": "%016x" % short}
+
+
 def reconciliations():
     group = group_id("org.example.chat", 0, b"friends").hex()
     for name, salt, width, count, symbols in (
@@ -194,6 +210,8 @@ EVERYTHING = {
     "unavailables": [unavailable(positions=[(7, 8)], ids=[name32(2)], tombstones=[(name32(2), NOW, 3)]), unavailable(2)],
     "ephemerals": [ephemeral(), ephemeral(2, body=b"typing")],
     "reconciles": [reconcile(ask=True), reconcile(2, more=9)],
+    "short_offers": [short_offer(13, 15), short_offer(2, group=2)],
+    "offer_keys": [{"group": 1, "key": "1"}, {"group": 2, "key": "1"}],
     "in_step": in_step(3, 2), "matched": spans((1, 4), (6, 6)), "unmatched": spans((5, 5)),
 }
 
@@ -208,7 +226,7 @@ def frames():
         ("announce: visible, with a mark",
          {"announces": [announce(2, visibility="visible", held=[(1, 99)], mark=99, mark_chain=M64)]}),
         ("announce: no longer shared, visibility 0 is left out", {"announces": [announce(3, visibility="invisible")]}),
-        ("announce: reset, group number 0", {"announces": [announce(0, reset=True)]}),
+        ("announce: reset, group number 0", {"announces": [announce(0, reset=7)]}),
         ("announce: the largest group number", {"announces": [announce(U32_MAX, mark=M64)]}),
         ("announce: a count and a sample", {"announces": [announce(7, count=300, sample="00" * 15 + "80")]}),
         ("in step: one group", {"in_step": in_step(1, 1)}),
@@ -257,6 +275,11 @@ def frames():
         ("two batches, of two groups", {"batches": [batch(message(1), group=1), batch(message(1), group=2)]}),
         ("offer: positions next to each other become one span", {"offers": [offer(1, 2, 3, 7, 9, 10, chain=5)]}),
         ("offer of nothing", {"offers": [offer(group=5)]}),
+        ("offer by short ids: positions next to each other become one span",
+         {"short_offers": [short_offer(1, 2, 3, 7, 9, 10, chain=5)]}),
+        ("offer of nothing by short ids", {"short_offers": [short_offer(group=5)]}),
+        ("offer key: the largest", {"offer_keys": [{"group": 2, "key": str(M64)}]}),
+        ("ack: of the log that began anew", {"acks": [ack(held=[(1, 3)], reset=U32_MAX)]}),
         ("request: positions and ids", {"requests": [ask(positions=[(2, 4), (9, 9)], ids=[name32(1), name32(0)])]}),
         ("unavailable: positions and ids", {"unavailables": [unavailable(positions=[(2, 2)], ids=[name32(1)])]}),
         ("unavailable: what was delivered and is no longer held",
@@ -360,6 +383,11 @@ def bad_frames():
         ("OFFER", count, "two positions, one id", record(7, packed(2, [0, 1]) + blob(3, b"i" * 32))),
         ("OFFER", count, "one position, two ids", record(7, packed(2, [0, 0]) + blob(3, b"i" * 64))),
         ("OFFER", count, "every position, no id", record(7, packed(2, [0, M64 - 1]))),
+        ("OFFER", pairs, "an odd span list beside short ids", record(17, packed(2, odd))),
+        ("OFFER", "short ids have 8 bytes each", "a short id of 9 bytes", record(17, packed(2, [0, 0]) + blob(3, b"i" * 9))),
+        ("OFFER", count, "two positions, one short id", record(17, packed(2, [0, 1]) + blob(3, b"i" * 8))),
+        ("OFFER", count, "every position, no short id", record(17, packed(2, [0, M64 - 1]))),
+        ("OFFER-KEY", "the key is not 0", "no key", record(18, uint(1, 1))),
     ]
     whole_frame = encode_frame(EVERYTHING)
     rows += [(None, None, name, data) for name, data in (
@@ -391,7 +419,7 @@ ABOUT = [
 
 def document():
     sections = [("about", ABOUT)]
-    for make in (group_ids, message_ids, group_tags, step_values, samples, reconciliations, frames, lenient_frames, bad_frames):
+    for make in (group_ids, message_ids, group_tags, step_values, samples, short_ids, reconciliations, frames, lenient_frames, bad_frames):
         sections.append((make.__name__, list(make())))
     # One vector a line, so that a difference reads well.
     texts = ('"%s": [\n%s\n]' % (name, ",\n".join(map(json.dumps, rows))) for name, rows in sections)

@@ -107,7 +107,7 @@ def encode_in_step(s):
 def encode_ack(a):
     return (uint(1, a["group"]) + packed(2, span_list(a["held"])) + packed(3, span_list(a["known"]))
             + blob(4, ids(a["ids"])) + uint(5, a["duplicates"])
-            + fixed(6, a["chain"]))
+            + fixed(6, a["chain"]) + uint(7, a["reset"]))
 
 
 def encode_batch(b):
@@ -127,15 +127,23 @@ def encode_batch(b):
     return out + fixed(5, b["chain"])
 
 
-def encode_offer(o):
+def encode_offer(o, id="id"):
     runs = []
     for position in (int(item["position"]) for item in o["items"]):
         if runs and position == runs[-1][1] + 1:
             runs[-1][1] = position
         else:
             runs.append([position, position])
-    return (uint(1, o["group"]) + packed(2, span_list(runs)) + blob(3, ids(item["id"] for item in o["items"]))
+    return (uint(1, o["group"]) + packed(2, span_list(runs)) + blob(3, ids(item[id] for item in o["items"]))
             + fixed(4, o["chain"]))
+
+
+def encode_short_offer(o):
+    return encode_offer(o, "short")
+
+
+def encode_offer_key(k):
+    return uint(1, k["group"]) + fixed(2, k["key"])
 
 
 def encode_ask(r):
@@ -185,4 +193,6 @@ def encode_frame(f):
     out += b"".join(record(13, encode_reconcile(r)) for r in f.get("reconciles", ()))
     if "in_step" in f:
         out += record(14, encode_in_step(f["in_step"]))
-    return out + packed(15, span_list(f.get("matched", ()))) + packed(16, span_list(f.get("unmatched", ())))
+    out += packed(15, span_list(f.get("matched", ()))) + packed(16, span_list(f.get("unmatched", ())))
+    out += b"".join(record(17, encode_short_offer(o)) for o in f.get("short_offers", ()))
+    return out + b"".join(record(18, encode_offer_key(k)) for k in f.get("offer_keys", ()))

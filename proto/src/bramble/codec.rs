@@ -70,8 +70,8 @@ fn records_of(frame: &Frame) -> Result<Vec<Record>, EncodeError> {
     if frame.hello.is_some() || frame.names_groups() || !frame.ephemerals.is_empty() || lossy {
         return Err(EncodeError("HELLO, ANNOUNCE, an ephemeral message or a frame number"));
     }
-    if !frame.reconciles.is_empty() {
-        return Err(EncodeError("RECONCILE"));
+    if frame.speaks_by_keys() {
+        return Err(EncodeError("RECONCILE or a short id"));
     }
     let mut records = Vec::new();
     for ack in &frame.acks {

@@ -47,8 +47,8 @@ impl MvdsCodec {
     fn payload(&self, frame: &Frame) -> Result<Payload, EncodeError> {
         let mut payload = Payload::default();
         let lossy = frame.number.is_some() || frame.ping || !frame.frame_acks.is_empty();
-        if !frame.reconciles.is_empty() {
-            return Err(EncodeError("RECONCILE"));
+        if frame.speaks_by_keys() {
+            return Err(EncodeError("RECONCILE or a short id"));
         }
         if frame.hello.is_some() || frame.names_groups() || !frame.unavailables.is_empty() || lossy {
             return Err(EncodeError("HELLO, ANNOUNCE, UNAVAILABLE or a frame number"));

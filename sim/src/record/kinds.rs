@@ -94,6 +94,7 @@ pub(crate) fn scan(frame: &[u8], mut body: impl FnMut(&[u8])) -> Kinds {
             5 => (&mut kinds.ack, 1),
             6 => (&mut kinds.message, bodies(value, &mut body)),
             7 => (&mut kinds.offer, ids(value)),
+            17 => (&mut kinds.offer, spans(value)),
             8 => (&mut kinds.request, ids(value) + spans(value)),
             9 => (&mut kinds.unavailable, 1),
             10 => (&mut kinds.ephemeral, 1),

@@ -6,6 +6,7 @@ use hedgerow_proto::{GroupId, PeerId, Visibility};
 
 use super::facts::MAX_OWED;
 use super::receive::{MAX_ASKED_IDS, MAX_ASKED_SPANS};
+use super::shorts::LATEST;
 use super::state::{Peer, PeerGroup, REF_WINDOW};
 use super::turned::MAX_TURNED_AWAY;
 use super::{Engine, LinkId, Timer};
@@ -123,6 +124,11 @@ impl<S: Store> Engine<S> {
         for (id, at) in asleep {
             wrong.push(format!("{id} is awaited until {at}, and no timer says so"));
         }
+        let stand_ins = self.wants.all().iter().filter(|(_, id)| self.shorts.is_stand_in(id)).count();
+        if stand_ins != self.shorts.stand_ins {
+            wrong.push(format!("{stand_ins} stand-ins are awaited, {} are counted", self.shorts.stand_ins));
+        }
+        expect_at_most(&mut wrong, "shorts", "latest messages", self.shorts.latest() as u64, LATEST as u64);
         for (num, holders) in self.holders.iter() {
             expect_at_most(&mut wrong, num.0, "holders", holders.len() as u64, self.peers.len() as u64);
         }

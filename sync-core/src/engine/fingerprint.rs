@@ -40,6 +40,7 @@ impl<S: Store> Engine<S> {
             links,
             last_link,
             wants,
+            shorts,
             // What was written to the store.
             waits: _,
             edges,
@@ -60,13 +61,23 @@ impl<S: Store> Engine<S> {
             now,
         } = self;
         let mut text = String::with_capacity(8192);
-        let small =
-            (install, poisoned, dirty, store_full, last_nums, last_link, events, validate_after, link_queue, timers);
+        let small = (
+            install,
+            poisoned,
+            dirty,
+            store_full,
+            last_nums,
+            last_link,
+            events,
+            validate_after,
+            link_queue,
+            timers,
+        );
         let changed = (pruned_groups, expiry_at, changed_groups, changed_pairs, fresh_groups, grown_pairs);
         // Writing to a string does not fail.
         let _infallible = write!(
             text,
-            "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{holders:?}{edges:?}{unasked:?}{reconciles:?}"
+            "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{shorts:?}{holders:?}{edges:?}{unasked:?}{reconciles:?}"
         );
         for (id, link) in links {
             let Link {

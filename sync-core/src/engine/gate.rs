@@ -307,6 +307,7 @@ impl<S: Store> Engine<S> {
                 self.edges.note_new(row.num);
             }
         }
+        self.note_latest(row.group, &row.id);
         self.count_in(row);
         Ok(())
     }
@@ -618,6 +619,7 @@ impl<S: Store> Engine<S> {
         } else {
             row.num = self.store.insert(&row, &[], None)?;
             self.edges.note_new(row.num);
+            self.note_latest(row.group, &row.id);
             self.count_in(&row);
             self.report_buried(&row, reason);
         }

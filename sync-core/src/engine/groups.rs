@@ -115,6 +115,7 @@ impl<S: Store> Engine<S> {
         if let (Some(group), Some(ledger)) = (self.groups.remove(&num), &mut self.ledger) {
             ledger.remove_group(num, group.counts.parked_weight);
         }
+        self.shorts.forget(num);
         self.authors.retain(|(of, _), _| *of != num);
         self.pruned_groups.remove(&num);
         self.group_nums.remove(&group);

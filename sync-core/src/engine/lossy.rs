@@ -52,6 +52,11 @@ pub(super) enum Item {
     Request {
         group: GroupNum,
         id: MessageId,
+        /// The peer's position of it, if it was asked for by that.
+        theirs: Option<u64>,
+    },
+    OfferKey {
+        group: GroupNum,
     },
     /// Positions of the peer that are asked for again.
     CallBack {

@@ -112,6 +112,9 @@ impl<S: Store> Engine<S> {
         for ack in frame.acks {
             self.take_ack(id, ack)?;
         }
+        for record in frame.offer_keys {
+            self.take_offer_key(id, record);
+        }
         for unavailable in frame.unavailables {
             self.take_unavailable(id, &unavailable)?;
         }
@@ -130,6 +133,9 @@ impl<S: Store> Engine<S> {
         }
         for offer in frame.offers {
             self.take_offer(id, offer)?;
+        }
+        for offer in &frame.short_offers {
+            self.take_short_offer(id, offer)?;
         }
         for ephemeral in frame.ephemerals {
             self.take_ephemeral(id, ephemeral);
@@ -242,6 +248,9 @@ impl<S: Store> Engine<S> {
         message: Message,
         position: Option<u64>,
     ) -> Result<(), EngineError> {
+        if let Some(stand_in) = self.stand_in_of(group_num, &id) {
+            self.rename_want(&stand_in, id);
+        }
         if let Some(position) = position {
             if let Some(link) = self.links.get_mut(&link_id) {
                 link.refs.entry(group_num).or_default().received.push(position, id);
@@ -332,27 +341,36 @@ impl<S: Store> Engine<S> {
         }
         let last = offer.items.last().and_then(|item| item.position);
         for item in offer.items {
-            if let Some(link) = self.links.get_mut(&link_id) {
-                link.traffic.offers_in += 1;
-            }
-            // What another group holds is unknown here: a peer must not learn of it, and its position is another one's.
-            let row = self
-                .store
-                .find(&item.id)?
-                .filter(|row| row.group == group && row.state != MessageState::Wanted);
-            let named = Named { id: item.id, theirs: item.position, row };
-            if let Some(row) = &row {
-                self.note_crossed(peer, group, row.position);
-                self.apply(peer, group, &named, Input::Offer);
-            } else if let Some(theirs) = item.position
-                && !self.note_offer(peer, group, item.id, theirs)
-            {
-                self.refuse(link_id);
-                self.turn_away(peer, group, theirs);
-            }
+            // Where there are no positions, the session speaks by ids.
+            self.take_offered(link_id, peer, group, item.id, item.position.unwrap_or_default())?;
         }
         if let Some(last) = last {
             self.note_mark(peer, group, last, offer.chain);
+            self.note_full_offer(peer, group);
+        }
+        Ok(())
+    }
+
+    /// Takes the offer of one message at a position of the peer.
+    pub(super) fn take_offered(
+        &mut self,
+        link_id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        id: MessageId,
+        theirs: u64,
+    ) -> Result<(), EngineError> {
+        if let Some(link) = self.links.get_mut(&link_id) {
+            link.traffic.offers_in += 1;
+        }
+        // What another group holds is unknown here: a peer must not learn of it, and its position is another one's.
+        let row = self.store.find(&id)?.filter(|row| row.group == group && row.state != MessageState::Wanted);
+        if let Some(row) = &row {
+            self.note_crossed(peer, group, row.position);
+            self.apply(peer, group, &Named { id, theirs: Some(theirs), row: Some(*row) }, Input::Offer);
+        } else if !self.note_offer(peer, group, id, theirs) {
+            self.refuse(link_id);
+            self.turn_away(peer, group, theirs);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use super::resend::Resend;
 use super::unasked::Unasked;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
-use crate::reconcile::Sample;
+use crate::reconcile::{Key, Sample};
 use crate::record::InFlight;
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, MESSAGE_WEIGHT, MessageNum, MessageState, PeerNum};
@@ -278,6 +278,11 @@ pub(super) struct Session {
     pub(super) tell_known: Option<u64>,
     /// The peer is to be told that nothing comes of reconciliation.
     pub(super) reconcile_stop: bool,
+    /// The key that the peer gave, by which it is offered messages by short ids.
+    pub(super) offer_key: Option<Key>,
+    /// The peer offers messages by full ids, and whether it was given our key.
+    pub(super) offers_in_full: bool,
+    pub(super) key_said: bool,
 }
 
 /// Something under way to a peer.

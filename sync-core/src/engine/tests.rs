@@ -21,5 +21,6 @@ mod repeats;
 mod retention;
 mod room;
 mod sessions;
+mod short_ids;
 mod unasked;
 mod wire;

@@ -8,7 +8,7 @@ mod news;
 
 use bytes::Bytes;
 use hedgerow_proto::{
-    Announce, Ephemeral, Frame, GroupRef, Hello, Reconcile, Span, Summary, Visibility, limits,
+    Announce, Ephemeral, Frame, GroupRef, Hello, OfferKey, Reconcile, Span, Summary, Visibility, limits,
 };
 
 use super::lossy::{Item, Lossy};
@@ -31,6 +31,8 @@ const SYMBOLS_ROOM: usize = 16_384;
 pub(super) const SPAN_SIZE: usize = 20;
 /// What one id takes at most, in bytes, with the room that its position takes.
 pub(super) const ID_SIZE: usize = 32 + SPAN_SIZE;
+/// What one short id takes at most, in bytes, with the room that its position takes.
+const SHORT_ID_SIZE: usize = 8 + SPAN_SIZE;
 /// What one tombstone takes at most, in bytes.
 const TOMBSTONE_SIZE: usize = 60;
 /// How many groups are looked at for one frame.
@@ -55,6 +57,12 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn room(&self) -> usize {
         self.room
+    }
+
+    /// Puts in a key for which room was taken.
+    pub(super) fn put_offer_key(&mut self, key: OfferKey, item: Item) {
+        self.frame.offer_keys.push(key);
+        self.items.push(item);
     }
 
     /// Puts in a record for which room was taken.

@@ -2,6 +2,7 @@
 //! time; the next is asked on UNAVAILABLE, on a timeout, or when the link goes down.
 
 mod answers;
+mod rename;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -143,6 +144,11 @@ impl Wants {
         ids
     }
 
+    /// Everything, in no order.
+    pub(super) fn all(&self) -> Vec<(GroupNum, MessageId)> {
+        self.map.iter().map(|(&id, want)| (want.group, id)).collect()
+    }
+
     /// How many messages a peer is asked for.
     pub(super) fn asked_of(&self, peer: PeerNum) -> usize {
         self.map.values().filter(|want| want.asked == Some(peer)).count()
@@ -223,6 +229,15 @@ impl<S: Store> Engine<S> {
     }
 
     fn want_mut(&mut self, id: MessageId, group: GroupNum, since: Time, not_before: Time) -> &mut Want {
+        if !self.wants.map.contains_key(&id) {
+            if let Some(stand_in) = self.stand_in_of(group, &id) {
+                self.rename_want(&stand_in, id);
+            } else if self.shorts.is_stand_in(&id) {
+                self.shorts.stand_ins += 1;
+            } else {
+                self.note_wanted(group, &id);
+            }
+        }
         let by_group = &mut self.wants.by_group;
         self.wants.map.entry(id).or_insert_with(|| {
             by_group.entry(group).or_default().insert(id, ());

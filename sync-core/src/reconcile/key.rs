@@ -2,7 +2,7 @@
 
 use std::hash::Hasher as _;
 
-use hedgerow_proto::MessageId;
+use hedgerow_proto::{GroupId, MessageId};
 use siphasher::sip::SipHasher13;
 
 /// A secret of two peers for one group.
@@ -26,6 +26,14 @@ impl Key {
         let mut parts = parts.iter().map(|part| u64::from_be_bytes(*part));
         let mut pair = || [parts.next().unwrap_or_default(), parts.next().unwrap_or_default()];
         Self { short: pair(), place: pair() }
+    }
+
+    /// The key of short ids in offers of a group to whoever gave `key` (`docs/protocol.md`, section 6).
+    #[must_use]
+    pub fn of_offers(key: u64, group: &GroupId) -> Self {
+        let (words, _) = group.as_bytes().as_chunks::<8>();
+        let first = words.first().map_or(0, |word| u64::from_be_bytes(*word));
+        Self { short: [key, first], place: [0; 2] }
     }
 
     /// The short id of a message: the first `width` bytes (at least 1, at most 8) of SipHash-1-3 of its id.

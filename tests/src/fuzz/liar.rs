@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hedgerow_proto::limits::MAX_BODY;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, InStep, MessageId,
-    NativeCodec, Offer, OfferItem, PeerId, Request, Span, Summary, Unavailable, Visibility, WireMessage,
+    NativeCodec, Offer, OfferItem, OfferKey, PeerId, Request, ShortOffer, Span, Summary, Unavailable,
+    Visibility, WireMessage,
 };
 use hedgerow_sync_core::{EngineError, LinkId, LinkProfile};
 
@@ -127,6 +128,19 @@ impl Liar {
                 });
                 let messages = messages.collect();
                 frame.batches.push(Batch { group: group_ref, messages, chain });
+            }
+            3 if kind >= 192 => {
+                frame.offer_keys.push(OfferKey { group: group_ref, key: tape.number().max(1) })
+            }
+            3 if kind >= 128 => {
+                // Few numbers, so that several offer the same.
+                let mut position = 0;
+                let items = (0..=tape.below(4)).map(|_| {
+                    position += 1 + u64::from(tape.byte() % 4);
+                    (position, u64::from(tape.byte() % 4))
+                });
+                let items = items.collect();
+                frame.short_offers.push(ShortOffer { group: group_ref, items, chain });
             }
             3 => {
                 let mut position = 0;

@@ -114,6 +114,11 @@ impl Frames {
                 .collect();
             parts.push(format!("OFFER {}", items.join(" ")));
         }
+        for offer in &frame.short_offers {
+            let items: Vec<_> = offer.items.iter().map(|(at, short)| format!("{short:x}@{at}")).collect();
+            parts.push(format!("OFFER {}", items.join(" ")));
+        }
+        parts.extend(frame.offer_keys.iter().map(|_| "OFFER-KEY".to_owned()));
         for request in &frame.requests {
             let ids: Vec<_> = request.ids.iter().map(name).collect();
             parts.push(format!("REQUEST {} {}", spans(&request.positions), ids.join(" ")));

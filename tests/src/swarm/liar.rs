@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, InStep, Lacks,
-    Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, Span, Summary,
-    Symbols, Tombstone, Unavailable, Visibility, WireMessage, limits,
+    Message, MessageId, NativeCodec, Offer, OfferItem, OfferKey, Reconcile, ReconcileStep, Request,
+    ShortOffer, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage, limits,
 };
+use hedgerow_sync_core::reconcile::Key;
 use rand::{Rng as _, RngExt as _};
 use rand_chacha::ChaCha12Rng;
 
@@ -25,6 +26,8 @@ pub(super) struct Liar {
     numbers: BTreeMap<usize, u64>,
     /// Ids that it heard of or made up, with their groups.
     known: Vec<(GroupId, MessageId)>,
+    /// Keys of short ids that it was given.
+    keys: Vec<u64>,
     /// Its highest position so far, of no log in particular.
     position: u64,
     made: u64,
@@ -35,7 +38,15 @@ pub(super) struct Liar {
 impl Liar {
     pub(super) fn new(n: usize, seed: u64, false_tombstones: bool) -> Self {
         let rng = rng_of(seed, 100 + n as u64);
-        Self { rng, numbers: BTreeMap::new(), known: Vec::new(), position: 0, made: 0, false_tombstones }
+        Self {
+            rng,
+            numbers: BTreeMap::new(),
+            known: Vec::new(),
+            keys: Vec::new(),
+            position: 0,
+            made: 0,
+            false_tombstones,
+        }
     }
 
     /// Its first frames on a wire.
@@ -119,6 +130,11 @@ impl Liar {
                 self.known.push((GroupId::from_bytes([0; 32]), id));
             }
         }
+        for key in frame.offer_keys.iter().map(|key| key.key) {
+            if self.keys.len() < MAX_KNOWN && !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
+        }
     }
 
     fn any_id(&mut self) -> MessageId {
@@ -144,6 +160,15 @@ impl Liar {
                 let duplicates = self.rng.random_range(0..3);
                 frame.acks =
                     vec![Ack { group, held, known, ids, duplicates, chain: self.rng.random(), reset: 0 }];
+            }
+            Deed::EmptyOffers if self.rng.random_bool(0.5) => {
+                let count = *pick(&mut self.rng, &[1, 10, 100, 600]);
+                let of = *pick(&mut self.rng, groups);
+                let key = if self.keys.is_empty() { 1 } else { *pick(&mut self.rng, &self.keys) };
+                let key = Key::of_offers(key, &of);
+                let items = (0..count).map(|_| (self.next(), key.short_id(&self.any_id(), 8))).collect();
+                frame.short_offers = vec![ShortOffer { group, items, chain: self.rng.random() }];
+                frame.offer_keys = vec![OfferKey { group, key: self.rng.random_range(1..=u64::MAX) }];
             }
             Deed::EmptyOffers => {
                 let count = *pick(&mut self.rng, &[1, 10, 100, 600]);

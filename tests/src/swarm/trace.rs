@@ -204,6 +204,12 @@ fn records(frame: &Frame) -> String {
             offer.items.iter().take(6).map(|item| item.position.unwrap_or(0).to_string()).collect();
         parts.push(format!("{} OFFER {} at {}", offer.items.len(), group(offer.group), positions.join(" ")));
     }
+    for offer in &frame.short_offers {
+        let positions: Vec<String> = offer.items.iter().take(6).map(|(at, _)| at.to_string()).collect();
+        let (count, of) = (offer.items.len(), group(offer.group));
+        parts.push(format!("{count} short OFFER {of} at {}", positions.join(" ")));
+    }
+    parts.extend(frame.offer_keys.iter().map(|key| format!("OFFER-KEY {}", group(key.group))));
     for request in &frame.requests {
         let of = group(request.group);
         parts.push(format!("REQUEST {of} {}, {} ids", spans(&request.positions), request.ids.len()));

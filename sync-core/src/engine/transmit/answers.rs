@@ -60,6 +60,7 @@ impl<S: Store> Engine<S> {
         let spans = held.clone();
         let reset = self.links.get(&id).and_then(|link| link.resets.get(&group)).copied().unwrap_or(0);
         draft.frame.acks.push(Ack { group: name, held, known, ids, duplicates, chain, reset });
+        self.put_offer_key(id, peer, group, name, draft);
         let alone = self.peers.get(&peer).is_none_or(|state| state.links.len() < 2);
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.acks_out += 1;
@@ -316,7 +317,7 @@ impl<S: Store> Engine<S> {
                 _ => ids.push(wanted),
             }
             self.wants.set_said(&wanted, true);
-            draft.items.push(Item::Request { group, id: wanted });
+            draft.items.push(Item::Request { group, id: wanted, theirs });
         }
         let called_back = self.call_back(peer, group, opened, draft);
         if !called_back.is_empty() {

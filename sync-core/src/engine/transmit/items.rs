@@ -99,12 +99,18 @@ impl<S: Store> Engine<S> {
                 | Item::Sent { group, .. }
                 | Item::Answer { group, .. }
                 | Item::Request { group, .. }
+                | Item::OfferKey { group }
                 | Item::CallBack { group, .. }
                 | Item::Unavailable { group, .. } => group,
             };
+            // What was asked for under a stand-in may be known by its id now.
             let asked = match &item {
-                Item::Request { id, .. } => self.wants.is_asked(id, peer),
-                _ => false,
+                Item::Request { id, theirs, .. } => {
+                    let session = self.pair_mut(peer, group).map(|pair| &pair.session);
+                    let noted = theirs.and_then(|theirs| session?.offered.get(&theirs)).copied();
+                    Some(noted.unwrap_or(*id)).filter(|id| self.wants.is_asked(id, peer))
+                }
+                _ => None,
             };
             let Some(allowance) = self.groups.get(&group).map(|group| self.allowance(group)) else {
                 continue;
@@ -135,11 +141,13 @@ impl<S: Store> Engine<S> {
                     }
                 }
                 Item::Answer { id, .. } => session.asked_ids.push_back(id),
-                Item::Request { id, .. } if asked => {
-                    let theirs = session.offered.iter().find(|(_, offered)| **offered == id).map(|(&p, _)| p);
+                Item::Request { theirs, .. } => {
+                    let Some(id) = asked else { continue };
+                    let theirs = theirs.filter(|theirs| session.offered.get(theirs) == Some(&id));
                     session.to_request.push_back_with(id, theirs);
                     self.wants.set_said(&id, false);
                 }
+                Item::OfferKey { .. } => session.key_said = false,
                 Item::CallBack { positions, .. } => {
                     let open = positions.into_iter().flat_map(|span| span.first..=span.last);
                     for position in open {

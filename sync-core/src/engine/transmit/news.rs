@@ -1,8 +1,8 @@
 //! What a peer is not known to have: messages and offers, in delivery order; and how a message is written.
 
-use hedgerow_proto::{Batch, DepRef, GroupRef, Offer, OfferItem, Span, WireMessage};
+use hedgerow_proto::{Batch, DepRef, GroupRef, Offer, OfferItem, ShortOffer, Span, WireMessage};
 
-use super::{Draft, ID_SIZE, RECORD_OVERHEAD};
+use super::{Draft, ID_SIZE, RECORD_OVERHEAD, SHORT_ID_SIZE};
 use crate::engine::lossy::Item;
 use crate::engine::state::Sent;
 use crate::engine::{Engine, LinkId};
@@ -32,6 +32,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), EngineError> {
         let mut batch = Batch { group: name, messages: Vec::new(), chain: 0 };
         let mut offer = Offer { group: name, items: Vec::new(), chain: 0 };
+        let mut short = ShortOffer { group: name, items: Vec::new(), chain: 0 };
         let least = draft.room.saturating_sub(share);
         self.look_at_unasked(group);
         let mut alone = None;
@@ -64,7 +65,7 @@ impl<S: Store> Engine<S> {
                 }
                 continue;
             } else {
-                let put = self.put_offer(id, &row, urgent, &mut offer, draft);
+                let put = self.put_offer(id, peer, &row, urgent, (&mut offer, &mut short), draft);
                 if matches!(put, Put::Done) {
                     self.sent(id, peer, &row, InFlight::Offer, draft);
                 }
@@ -85,11 +86,14 @@ impl<S: Store> Engine<S> {
             }
         }
         self.close_batch(batch, draft);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.traffic.offers_out += (offer.items.len() + short.items.len()) as u64;
+        }
         if !offer.items.is_empty() {
-            if let Some(link) = self.links.get_mut(&id) {
-                link.traffic.offers_out += offer.items.len() as u64;
-            }
             draft.frame.offers.push(offer);
+        }
+        if !short.items.is_empty() {
+            draft.frame.short_offers.push(short);
         }
         Ok(())
     }
@@ -97,9 +101,10 @@ impl<S: Store> Engine<S> {
     fn put_offer(
         &mut self,
         id: LinkId,
+        peer: PeerNum,
         row: &MessageRow,
         urgent: bool,
-        offer: &mut Offer,
+        (offer, short): (&mut Offer, &mut ShortOffer),
         draft: &mut Draft,
     ) -> Put {
         let Some(link) = self.links.get(&id) else { return Put::Full };
@@ -111,6 +116,18 @@ impl<S: Store> Engine<S> {
         }
         // Positions in a record ascend; what is due again may lie below.
         let positions = link.caps.positions;
+        let pair = self.peers.get(&peer).and_then(|peer| peer.groups.get(&row.group));
+        if let Some(key) = pair.and_then(|pair| pair.session.offer_key).filter(|_| positions) {
+            if short.items.last().is_some_and(|&(last, _)| last >= row.position) {
+                return Put::Full;
+            }
+            if !draft.take(SHORT_ID_SIZE + if short.items.is_empty() { RECORD_OVERHEAD } else { 0 }) {
+                return Put::Full;
+            }
+            short.items.push((row.position, key.short_id(&row.id, 8)));
+            short.chain = row.chain;
+            return Put::Done;
+        }
         if positions && offer.items.last().is_some_and(|last| last.position >= Some(row.position)) {
             return Put::Full;
         }

@@ -143,6 +143,7 @@ impl<S: Store> Engine<S> {
         if let Some(at) = want.timer {
             self.timers.remove(&(at, Timer::Want(*id)));
         }
+        self.note_unwanted(want.group, id);
         self.wants.exhausted.remove(&(want.group, *id));
         if let Some(ids) = self.wants.by_group.get_mut(&want.group) {
             ids.remove(id);
