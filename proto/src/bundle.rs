@@ -252,6 +252,10 @@ mod tests {
             change(&mut frame);
             assert!(encoded(&frame).is_err(), "{frame:?}");
         };
+        let hello =
+            crate::Hello { major: 1, minor: 0, nonce: [1; 16], install: 1, max_frame: 1_000, max_offers: 1 };
+        refused(&|frame| frame.hello = Some(hello.clone()));
+        refused(&|frame| frame.matched = vec![crate::Span { first: 1, last: 1 }]);
         refused(&|frame| frame.number = Some(1));
         refused(&|frame| frame.ping = true);
         refused(&|frame| frame.frame_acks = vec![crate::Span { first: 1, last: 1 }]);

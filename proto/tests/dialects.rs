@@ -182,6 +182,27 @@ fn dialect_mvds_a_time_beyond_milliseconds_is_one_that_no_message_may_have() {
     assert_eq!(frame.batches[0].messages[0].timestamp_ms, i64::MIN);
 }
 
+/// Neighbours of one group make one batch of the engine's frame; a batch never takes what is of another group.
+#[test]
+fn dialect_mvds_messages_of_several_groups_stay_in_their_groups() {
+    let message = |group: u8, body: u8| PayloadMessage {
+        group: GroupId::from_bytes([group; 32]),
+        timestamp_s: 1,
+        body: vec![body].into(),
+        metadata: None,
+    };
+    let messages = vec![message(1, 1), message(1, 2), message(2, 3), message(1, 4)];
+    let payload = Payload { messages, ..Payload::default() };
+    let frame = MvdsCodec::new(true).decode(encoded(&payload).into()).unwrap();
+    let said: Vec<(GroupRef, Vec<u8>)> = frame
+        .batches
+        .iter()
+        .map(|batch| (batch.group, batch.messages.iter().map(|message| message.body[0]).collect()))
+        .collect();
+    let group = |group: u8| GroupRef::Id(GroupId::from_bytes([group; 32]));
+    assert_eq!(said, [(group(1), vec![1, 2]), (group(2), vec![3]), (group(1), vec![4])]);
+}
+
 #[test]
 fn dialect_what_a_wire_has_no_word_for_is_not_written() {
     let message = |timestamp_ms, deps, position| {

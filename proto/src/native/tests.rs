@@ -323,3 +323,19 @@ proptest! {
         }
     }
 }
+
+/// Room for a batch is taken once, for as many messages as are there.
+#[test]
+fn room_for_the_messages_of_a_batch_is_taken_in_advance() {
+    let message = |position| WireMessage {
+        position: Some(position),
+        timestamp_ms: 5,
+        deps: Vec::new(),
+        body: Bytes::from_static(&[7; 40]),
+    };
+    let messages: Vec<WireMessage> = (1..=100).map(message).collect();
+    let batch = Batch { group: GroupRef::Number(1), messages, chain: 0 };
+    let frame = decode(&encode(&Frame { batches: vec![batch], ..Frame::default() })).unwrap();
+    let room = frame.batches[0].messages.capacity();
+    assert!((100..128).contains(&room), "{room} for 100");
+}
