@@ -51,6 +51,7 @@ use crate::config::Config;
 use crate::error::{EngineError, Rule};
 use crate::event::{Event, Traffic};
 use crate::seeded::SeededMap;
+use crate::small::{SmallMap, SmallSet};
 use crate::store::{AuthorNum, GroupNum, MessageNum, MessageState, PeerGroupRow, PeerNum, Store, StoreError};
 use crate::time::Time;
 
@@ -120,7 +121,7 @@ pub struct Engine<S> {
     poisoned: bool,
     /// Something was written since the last commit.
     dirty: bool,
-    groups: BTreeMap<GroupNum, Group>,
+    groups: SmallMap<GroupNum, Group>,
     group_nums: BTreeMap<GroupId, GroupNum>,
     /// Numbers of authors that were looked up.
     authors: BTreeMap<(GroupNum, [u8; 32]), AuthorNum>,
@@ -128,10 +129,10 @@ pub struct Engine<S> {
     ledger: Option<Ledger>,
     /// Something was turned away for lack of room under the store's cap, and there is none yet.
     store_full: bool,
-    peers: BTreeMap<PeerNum, Peer>,
+    peers: SmallMap<PeerNum, Peer>,
     peer_nums: BTreeMap<PeerId, PeerNum>,
     last_nums: (u32, u32),
-    links: BTreeMap<LinkId, Link>,
+    links: SmallMap<LinkId, Link>,
     last_link: u64,
     wants: Wants,
     shorts: Shorts,
@@ -148,15 +149,15 @@ pub struct Engine<S> {
     /// Where to go on asking for verdicts that an earlier engine was not given.
     validate_after: Option<MessageNum>,
     /// Groups that something was delivered in since the last commit.
-    changed_groups: BTreeSet<GroupNum>,
+    changed_groups: SmallSet<GroupNum>,
     /// Pairs whose rows changed since the last commit.
-    changed_pairs: BTreeSet<(PeerNum, GroupNum)>,
+    changed_pairs: SmallSet<(PeerNum, GroupNum)>,
     /// Groups with `Delivered` events to give.
-    fresh_groups: BTreeSet<GroupNum>,
+    fresh_groups: SmallSet<GroupNum>,
     /// Groups with `Pruned` events to give.
     pruned_groups: BTreeSet<GroupNum>,
     /// Pairs with `PeerHas` events to give.
-    grown_pairs: BTreeSet<(PeerNum, GroupNum)>,
+    grown_pairs: SmallSet<(PeerNum, GroupNum)>,
     link_queue: VecDeque<LinkId>,
     timers: BTreeSet<(Time, Timer)>,
     /// When the first of the held messages expires.
@@ -216,15 +217,15 @@ impl<S: Store> Engine<S> {
             install: 0,
             poisoned: false,
             dirty: false,
-            groups: BTreeMap::new(),
+            groups: SmallMap::new(),
             group_nums: BTreeMap::new(),
             authors: BTreeMap::new(),
             ledger: None,
             store_full: false,
-            peers: BTreeMap::new(),
+            peers: SmallMap::new(),
             peer_nums: BTreeMap::new(),
             last_nums: snapshot.last_nums,
-            links: BTreeMap::new(),
+            links: SmallMap::new(),
             last_link: 0,
             wants: Wants::default(),
             shorts: Shorts::new(own_stream),
@@ -235,11 +236,11 @@ impl<S: Store> Engine<S> {
             reconciles: BTreeMap::new(),
             events: VecDeque::new(),
             validate_after: Some(MessageNum(0)),
-            changed_groups: BTreeSet::new(),
-            changed_pairs: BTreeSet::new(),
-            fresh_groups: BTreeSet::new(),
+            changed_groups: SmallSet::new(),
+            changed_pairs: SmallSet::new(),
+            fresh_groups: SmallSet::new(),
             pruned_groups: BTreeSet::new(),
-            grown_pairs: BTreeSet::new(),
+            grown_pairs: SmallSet::new(),
             link_queue: VecDeque::new(),
             timers: BTreeSet::new(),
             expiry_at: None,
@@ -508,7 +509,7 @@ impl<S: Store> Engine<S> {
             self.enforce_caps()?;
         }
         self.spread_news();
-        for num in std::mem::take(&mut self.changed_groups) {
+        while let Some(num) = self.changed_groups.pop_first() {
             let Some(group) = self.groups.get_mut(&num) else { continue };
             self.store.set_head(num, group.head, group.chain, group.counts.body_bytes)?;
             if !group.changed_heads.is_empty() {
@@ -517,7 +518,7 @@ impl<S: Store> Engine<S> {
             }
         }
         self.write_edges()?;
-        for (peer, group) in std::mem::take(&mut self.changed_pairs) {
+        while let Some((peer, group)) = self.changed_pairs.pop_first() {
             self.save_pair(peer, group, false)?;
         }
         if self.dirty {
@@ -586,7 +587,7 @@ impl<S: Store> Engine<S> {
     /// Notes that there may be something to say to a peer about a group.
     fn wake(&mut self, peer: PeerNum, group: GroupNum) {
         let Some(peer) = self.peers.get(&peer) else { return };
-        for id in &peer.links {
+        for id in peer.links.iter() {
             if let Some(link) = self.links.get_mut(id) {
                 link.mark(group);
                 if !link.queued {

@@ -9,6 +9,7 @@ mod reading;
 pub mod reconcile;
 pub mod record;
 mod seeded;
+mod small;
 mod spanset;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

@@ -1,7 +1,5 @@
 //! What is outstanding with each peer, and whether the engine's own accounts are right.
 
-use std::collections::BTreeMap;
-
 use hedgerow_proto::{GroupId, PeerId, Visibility};
 
 use super::facts::MAX_OWED;
@@ -11,6 +9,7 @@ use super::state::{Peer, PeerGroup, REF_WINDOW};
 use super::turned::MAX_TURNED_AWAY;
 use super::{Engine, LinkId, Timer};
 use crate::record::InFlight;
+use crate::small::SmallMap;
 use crate::store::{GroupNum, PeerNum, Store};
 
 /// What is outstanding between us and a peer in a group. All but the ids are counts of messages.
@@ -63,7 +62,7 @@ impl<S: Store> Engine<S> {
     pub fn outstanding(&self) -> Vec<Outstanding> {
         let mut all = Vec::new();
         for peer in self.peers.values() {
-            for (num, pair) in &peer.groups {
+            for (num, pair) in peer.groups.iter() {
                 let Some(group) = self.groups.get(num) else { continue };
                 if pair.visibility == Visibility::Invisible {
                     continue;
@@ -105,7 +104,7 @@ impl<S: Store> Engine<S> {
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (&num, peer) in &self.peers {
+        for (&num, peer) in self.peers.iter() {
             self.audit_peer(num, peer, &mut wrong);
         }
         for &id in self.links.keys() {
@@ -147,7 +146,7 @@ impl<S: Store> Engine<S> {
         let most = u64::from(self.config.max_offers).saturating_add(self.config.max_requests as u64);
         expect_at_most(wrong, peer.id, "open offers", offered as u64, most);
         expect_at_most(wrong, peer.id, "open requests", asked as u64, self.config.max_requests as u64);
-        for (&group, pair) in &peer.groups {
+        for (&group, pair) in peer.groups.iter() {
             self.audit_pair(peer, group, pair, wrong);
         }
     }
@@ -190,7 +189,7 @@ impl<S: Store> Engine<S> {
         let mut bytes = 0;
         let mut offers = 0;
         let pairs = self.peers.get(&link.peer).map(|peer| &peer.groups);
-        let pairs: &BTreeMap<GroupNum, Box<PeerGroup>> = match pairs {
+        let pairs: &SmallMap<GroupNum, Box<PeerGroup>> = match pairs {
             Some(pairs) => pairs,
             None => {
                 wrong.push(format!("{id:?} leads to a peer that is gone"));

@@ -172,8 +172,13 @@ impl<S: Store> Engine<S> {
         }
         // Offers are counted over all links to the peer.
         let peer = link.peer;
-        for id in self.peers.get(&peer).map(|peer| peer.links.clone()).unwrap_or_default() {
-            self.wake_link(id);
+        for id in self.peers.get(&peer).into_iter().flat_map(|peer| peer.links.iter()) {
+            if let Some(link) = self.links.get_mut(id)
+                && !link.queued
+            {
+                link.queued = true;
+                self.link_queue.push_back(*id);
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ impl<S: Store> Engine<S> {
             text,
             "{small:?}{changed:?}{groups:?}{peers:?}{wants:?}{shorts:?}{holders:?}{edges:?}{unasked:?}{reconciles:?}"
         );
-        for (id, link) in links {
+        for (id, link) in links.iter() {
             let Link {
                 peer,
                 profile: _,

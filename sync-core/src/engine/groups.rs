@@ -1,7 +1,5 @@
 //! Groups, peers, and who shares what with whom.
 
-use std::collections::BTreeSet;
-
 use hedgerow_proto::{GroupDescriptor, GroupId, IdScheme, PeerId, Visibility};
 
 use super::quota::Quota;
@@ -11,6 +9,7 @@ use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::{Event, GroupInfo};
 use crate::reading::read_descriptor;
+use crate::small::SmallSet;
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, GroupRow, MessageNum, MessageState, PeerNum, PeerRow, Store};
 use crate::time::Time;
@@ -197,7 +196,7 @@ impl<S: Store> Engine<S> {
         let group_num = self.group_num(group)?;
         let peer_num = self.peer_num(peer)?;
         let Some(state) = self.peers.get_mut(&peer_num) else { return Ok(()) };
-        let pair = state.groups.entry(group_num).or_default();
+        let pair = state.groups.or_default(group_num);
         if pair.visibility == visibility {
             return Ok(());
         }
@@ -295,7 +294,7 @@ impl<S: Store> Engine<S> {
                 gone: SpanSet::new(),
                 fresh_pruned: SpanSet::new(),
                 moves: 0,
-                peers: BTreeSet::new(),
+                peers: SmallSet::new(),
                 sample: None,
             },
         );

@@ -103,7 +103,7 @@ impl<S: Store> Engine<S> {
         let mut values = Vec::with_capacity(said.len());
         for Sayable { group, id, mark, chain } in said {
             values.push(InStep::value_of(&link.nonce, id, mark, chain));
-            let name = link.ours.entry(group).or_default();
+            let name = link.ours.or_default(group);
             name.number = link.next_number;
             link.steps.said.insert(u64::from(link.next_number), group);
             link.next_number = link.next_number.saturating_add(1);

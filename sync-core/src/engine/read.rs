@@ -79,7 +79,7 @@ impl<S: Store> Engine<S> {
         }
         let max = self.config.max_ephemerals;
         let mut awake = Vec::new();
-        for (&id, link) in &mut self.links {
+        for (&id, link) in self.links.iter_mut() {
             let pair = self.peers.get(&link.peer).and_then(|peer| peer.groups.get(&num));
             let shared = pair.is_some_and(|pair| {
                 pair.visibility == Visibility::Shared && pair.session.theirs >= Some(Visibility::Visible)
@@ -234,8 +234,8 @@ impl<S: Store> Engine<S> {
         });
         let groups = groups.collect();
         let mut peers = Vec::new();
-        for (peer_num, peer) in &self.peers {
-            for (num, pair) in &peer.groups {
+        for (peer_num, peer) in self.peers.iter() {
+            for (num, pair) in peer.groups.iter() {
                 let Some(group) = self.groups.get(num) else { continue };
                 if pair.visibility == Visibility::Invisible {
                     continue;

@@ -209,7 +209,7 @@ impl<S: Store> Engine<S> {
         let (group_id, scheme) = (group.id, group.scheme);
         let Some(link) = self.links.get_mut(&link_id) else { return Ok(()) };
         link.traffic.messages_in += 1;
-        let refs = link.refs.entry(group_num).or_default();
+        let refs = link.refs.or_default(group_num);
         let mut deps = Vec::with_capacity(wire.deps.len().min(limits::MAX_DEPS + 1));
         let mut ascends = true;
         let mut last_id: Option<MessageId> = None;
@@ -253,7 +253,7 @@ impl<S: Store> Engine<S> {
         }
         if let Some(position) = position {
             if let Some(link) = self.links.get_mut(&link_id) {
-                link.refs.entry(group_num).or_default().received.push(position, id);
+                link.refs.or_default(group_num).received.push(position, id);
             }
             self.note_position(peer, group_num, position, id);
         }

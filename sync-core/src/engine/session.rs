@@ -14,6 +14,7 @@ use super::{Engine, LinkId, Taken, Timer};
 use crate::config::{Direction, LinkProfile};
 use crate::error::{EngineError, Rule};
 use crate::event::{Event, Traffic};
+use crate::small::{SmallMap, SmallSet};
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, PeerNum, PeerRow, Store};
 use crate::time::Time;
@@ -83,7 +84,7 @@ impl<S: Store> Engine<S> {
                 caps,
                 scheme,
                 opening_due: caps.opening,
-                carried: BTreeMap::new(),
+                carried: SmallMap::new(),
                 unavailable_ids: IdQueue::default(),
                 nonce,
                 hello_due: caps.sessions,
@@ -91,7 +92,7 @@ impl<S: Store> Engine<S> {
                 hello: None,
                 max_frame,
                 max_offers: if caps.sessions { 0 } else { caps.max_offers },
-                ours: BTreeMap::new(),
+                ours: SmallMap::new(),
                 next_number: 1,
                 reconciles: 0,
                 announce_due,
@@ -99,16 +100,16 @@ impl<S: Store> Engine<S> {
                 names_in_vain: false,
                 steps: Steps::new(met),
                 farewells: VecDeque::new(),
-                theirs: BTreeMap::new(),
-                resets: BTreeMap::new(),
+                theirs: SmallMap::new(),
+                resets: SmallMap::new(),
                 left: BTreeMap::new(),
                 stances: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 announced: BTreeMap::new(),
                 ready: VecDeque::new(),
-                ready_set: BTreeSet::new(),
-                refs: BTreeMap::new(),
-                acked: BTreeMap::new(),
+                ready_set: SmallSet::new(),
+                refs: SmallMap::new(),
+                acked: SmallMap::new(),
                 large_told: BTreeSet::new(),
                 ephemerals: VecDeque::new(),
                 in_flight_bytes: 0,
@@ -293,7 +294,7 @@ impl<S: Store> Engine<S> {
             let known = peer.install.replace(install).is_some();
             let id = peer.id;
             if known {
-                for (&group, pair) in &mut peer.groups {
+                for (&group, pair) in peer.groups.iter_mut() {
                     pair.has.clear();
                     pair.settled_to = 0;
                     pair.got.clear();

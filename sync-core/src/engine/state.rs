@@ -24,6 +24,7 @@ use crate::config::LinkProfile;
 use crate::event::Traffic;
 use crate::reconcile::{Key, Sample};
 use crate::record::InFlight;
+use crate::small::{SmallMap, SmallSet};
 use crate::spanset::SpanSet;
 use crate::store::{GroupNum, MESSAGE_WEIGHT, MessageNum, MessageState, PeerNum};
 use crate::time::Time;
@@ -39,7 +40,7 @@ pub(super) struct Group {
     pub(super) judged: bool,
     pub(super) head: u64,
     pub(super) chain: u64,
-    pub(super) heads: BTreeSet<MessageNum>,
+    pub(super) heads: SmallSet<MessageNum>,
     /// Which heads came (`true`) and went since the last commit, one after the other.
     pub(super) changed_heads: Vec<(MessageNum, bool)>,
     /// First position delivered since the last `Delivered` event.
@@ -57,7 +58,7 @@ pub(super) struct Group {
     /// Grows whenever a message moves on, so that another may find room.
     pub(super) moves: u64,
     /// Peers to whom the group is not invisible.
-    pub(super) peers: BTreeSet<PeerNum>,
+    pub(super) peers: SmallSet<PeerNum>,
     /// Of what was delivered, once it was needed.
     pub(super) sample: Option<Sample>,
 }
@@ -155,9 +156,9 @@ impl Group {
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) install: Option<u64>,
-    /// Each on its own: a map has room for eleven values at least, and most peers share one group.
-    pub(super) groups: BTreeMap<GroupNum, Box<PeerGroup>>,
-    pub(super) links: BTreeSet<LinkId>,
+    /// Each on its own: a map has room for several values, and most peers share one group.
+    pub(super) groups: SmallMap<GroupNum, Box<PeerGroup>>,
+    pub(super) links: SmallSet<LinkId>,
     /// Grows with every HELLO of it.
     pub(super) session: u64,
     /// How many messages we have asked of it.
@@ -308,7 +309,7 @@ pub(super) struct Link {
     /// The codec's own beginning is to be sent.
     pub(super) opening_due: bool,
     /// Groups that are spoken of without sessions.
-    pub(super) carried: BTreeMap<GroupNum, GroupId>,
+    pub(super) carried: SmallMap<GroupNum, GroupId>,
     /// What the peer asked for that is not here, on wires that do not name its group.
     pub(super) unavailable_ids: IdQueue,
     pub(super) nonce: [u8; NONCE_LEN],
@@ -321,7 +322,7 @@ pub(super) struct Link {
     /// Most offers that the peer takes.
     pub(super) max_offers: usize,
     /// What we call the groups.
-    pub(super) ours: BTreeMap<GroupNum, OurName>,
+    pub(super) ours: SmallMap<GroupNum, OurName>,
     pub(super) next_number: u32,
     /// How often we left each group while the link was up: should we join it again, the peer must void what it knows of our
     /// log.
@@ -338,9 +339,9 @@ pub(super) struct Link {
     /// Names and tags of groups that we left, to be announced as such.
     pub(super) farewells: VecDeque<(u32, [u8; TAG_LEN])>,
     /// What the peer calls them; `None` for those we do not know.
-    pub(super) theirs: BTreeMap<u32, Option<GroupNum>>,
+    pub(super) theirs: SmallMap<u32, Option<GroupNum>>,
     /// The `reset` of the last announcement of each group.
-    pub(super) resets: BTreeMap<GroupNum, u32>,
+    pub(super) resets: SmallMap<GroupNum, u32>,
     /// The peer's side of the sharing of each group, as it announced it on this link.
     pub(super) stances: BTreeMap<GroupNum, Visibility>,
     /// Tags of the groups visible to the peer, under its nonce.
@@ -350,10 +351,10 @@ pub(super) struct Link {
     pub(super) announced: BTreeMap<[u8; TAG_LEN], (u64, Announce)>,
     /// Groups that may have something to say, in turn.
     pub(super) ready: VecDeque<GroupNum>,
-    pub(super) ready_set: BTreeSet<GroupNum>,
-    pub(super) refs: BTreeMap<GroupNum, Refs>,
+    pub(super) ready_set: SmallSet<GroupNum>,
+    pub(super) refs: SmallMap<GroupNum, Refs>,
     /// Positions of the peer that were acknowledged here while it had other links, on a reliable link.
-    pub(super) acked: BTreeMap<GroupNum, SpanSet>,
+    pub(super) acked: SmallMap<GroupNum, SpanSet>,
     /// Messages that were reported not to fit through it.
     pub(super) large_told: BTreeSet<MessageNum>,
     pub(super) ephemerals: VecDeque<(GroupNum, i64, Bytes)>,
@@ -482,8 +483,8 @@ impl Peer {
         Self {
             id,
             install,
-            groups: BTreeMap::new(),
-            links: BTreeSet::new(),
+            groups: SmallMap::new(),
+            links: SmallSet::new(),
             session: 0,
             requested: 0,
             offered: 0,
@@ -544,7 +545,7 @@ impl Link {
 
     /// Notes that the peer must void what it knows of our positions in a group before it hears more of them.
     pub(super) fn void(&mut self, group: GroupNum) {
-        let name = self.ours.entry(group).or_default();
+        let name = self.ours.or_default(group);
         name.reset = true;
         name.usable = false;
         self.announce_due.insert(group);

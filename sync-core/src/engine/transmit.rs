@@ -277,7 +277,7 @@ impl<S: Store> Engine<S> {
             link.announce_due.remove(&group_num);
             link.announce_again.remove(&group_num);
             let frame = link.lossy.as_ref().map(Lossy::next_number);
-            let name = link.ours.entry(group_num).or_default();
+            let name = link.ours.or_default(group_num);
             if name.number == 0 {
                 name.number = link.next_number;
                 link.next_number = link.next_number.saturating_add(1);

@@ -218,7 +218,7 @@ impl<S: Store> Engine<S> {
 
     /// Whether no answer of a peer is one: it may have no word for what it does not have, and its links lose nothing.
     pub(super) fn is_mute(&self, peer: PeerNum, group: GroupNum) -> bool {
-        let links = self.peers.get(&peer).into_iter().flat_map(|state| &state.links);
+        let links = self.peers.get(&peer).into_iter().flat_map(|state| state.links.iter());
         let mut links =
             links.filter_map(|id| self.links.get(id)).filter(|link| link.carried.contains_key(&group));
         links.all(|link| link.profile.reliable)

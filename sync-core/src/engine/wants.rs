@@ -170,7 +170,7 @@ impl<S: Store> Engine<S> {
     /// A held message depends on one that is not: ask for it, first whoever sent the message.
     pub(super) fn await_dependency(&mut self, id: MessageId, group: GroupNum, origin: PeerNum) {
         // On a lossy link it is probably just late.
-        let links = self.peers.get(&origin).into_iter().flat_map(|peer| &peer.links);
+        let links = self.peers.get(&origin).into_iter().flat_map(|peer| peer.links.iter());
         let patience =
             links.filter_map(|link| self.links.get(link)?.lossy.as_ref()).map(|l| l.patience_ms()).max();
         let not_before = self.now + patience.unwrap_or(0);
@@ -207,7 +207,7 @@ impl<S: Store> Engine<S> {
     fn add_guesses(&mut self, id: MessageId) {
         let Some(want) = self.wants.map.get(&id).filter(|want| want.needed) else { return };
         let (round, group) = (want.round, want.group);
-        let sharing = self.groups.get(&group).into_iter().flat_map(|group| &group.peers).copied();
+        let sharing = self.groups.get(&group).into_iter().flat_map(|group| group.peers.iter()).copied();
         let sharing = sharing.filter(|&peer| self.may_serve(peer, group));
         let guesses: Vec<PeerNum> = sharing.skip(round.saturating_mul(GUESSES)).take(GUESSES).collect();
         let Some(want) = self.wants.map.get_mut(&id) else { return };

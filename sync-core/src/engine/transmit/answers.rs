@@ -65,7 +65,7 @@ impl<S: Store> Engine<S> {
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.acks_out += 1;
             if !alone && link.lossy.is_none() {
-                let acked = link.acked.entry(group).or_default();
+                let acked = link.acked.or_default(group);
                 spans.iter().for_each(|span| acked.insert_span(*span));
                 while acked.span_count() > MAX_OWED {
                     acked.forget_lowest();

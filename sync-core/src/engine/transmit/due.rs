@@ -12,7 +12,7 @@ impl<S: Store> Engine<S> {
     /// Whether another link to a peer is up that can carry a record of this size.
     pub(in crate::engine) fn has_wider_link(&self, peer: PeerNum, group: GroupNum, size: usize) -> bool {
         let scheme = self.groups.get(&group).map(|group| group.scheme);
-        let links = self.peers.get(&peer).into_iter().flat_map(|peer| &peer.links);
+        let links = self.peers.get(&peer).into_iter().flat_map(|peer| peer.links.iter());
         let mut links = links.filter_map(|id| self.links.get(id));
         links.any(|link| link.is_ready() && Some(link.scheme) == scheme && link.record_room() >= size)
     }
@@ -119,7 +119,7 @@ impl<S: Store> Engine<S> {
     /// The positions from this one on of which no peer is known to hold any; `None` if one holds this one.
     fn held_by_nobody(&self, group: GroupNum, position: u64) -> Option<Span> {
         let mut end = u64::MAX;
-        for peer in &self.groups.get(&group)?.peers {
+        for peer in self.groups.get(&group)?.peers.iter() {
             let pair = self.peers.get(peer).and_then(|state| state.groups.get(&group));
             if let Some(held) = pair.and_then(|pair| pair.has.first_from(position)) {
                 end = end.min(held);

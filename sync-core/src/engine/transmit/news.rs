@@ -109,7 +109,7 @@ impl<S: Store> Engine<S> {
     ) -> Put {
         let Some(link) = self.links.get(&id) else { return Put::Full };
         // The peer counts the offers of all links together.
-        let links = self.peers.get(&link.peer).into_iter().flat_map(|peer| &peer.links);
+        let links = self.peers.get(&link.peer).into_iter().flat_map(|peer| peer.links.iter());
         let open: usize = links.filter_map(|id| self.links.get(id)).map(|link| link.open_offers).sum();
         if open >= link.max_offers && (!urgent || open >= link.caps.max_offers) {
             return Put::Full;
@@ -167,7 +167,7 @@ impl<S: Store> Engine<S> {
             return Ok(Put::Full);
         }
         let lossy = link.lossy.is_some();
-        let refs = link.refs.entry(row.group).or_default();
+        let refs = link.refs.or_default(row.group);
         let deps = deps.iter().map(|dep| {
             let in_frame = || batch.messages.iter().any(|message| message.position == Some(dep.position));
             let known = position.is_some_and(|position| position > dep.position)
