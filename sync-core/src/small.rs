@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 /// So many entries stand in a list at most.
 const FEW: usize = 16;
@@ -195,6 +196,14 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for SmallMap<K, V> {
     }
 }
 
+impl<K: PartialEq, V: PartialEq> PartialEq for SmallMap<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<K: Eq, V: Eq> Eq for SmallMap<K, V> {}
+
 impl<K: Ord + Copy, V> FromIterator<(K, V)> for SmallMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut map = Self::new();
@@ -268,6 +277,14 @@ impl<T: Ord + Copy> SmallSet<T> {
         Some(first)
     }
 
+    /// Members above `after`, ascending.
+    pub(crate) fn after(&self, after: T) -> impl Iterator<Item = &T> {
+        let (few, _, tree) = self.0.parts();
+        let few = few.get(few.partition_point(|member| *member <= after)..).unwrap_or_default();
+        let many = tree.map(|tree| tree.range((Bound::Excluded(after), Bound::Unbounded)));
+        few.iter().chain(many.into_iter().flatten().map(|(member, ())| member))
+    }
+
     /// Keeps those for which `keep` is true.
     pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         *self = self.iter().copied().filter(keep).collect();
@@ -331,6 +348,7 @@ mod tests {
             }
             let entries: SmallMap<_, _> = tree.clone().into_iter().collect();
             prop_assert!(entries.iter().eq(&tree));
+            prop_assert!(entries == map);
         }
 
         #[test]
@@ -351,6 +369,7 @@ mod tests {
                 prop_assert_eq!(set.contains(&member), tree.contains(&member));
                 prop_assert_eq!((set.len(), set.is_empty()), (tree.len(), tree.is_empty()));
                 prop_assert!(set.iter().eq(&tree));
+                prop_assert!(set.after(member).eq(tree.range((Bound::Excluded(member), Bound::Unbounded))));
                 prop_assert_eq!(format!("{set:?}"), format!("{tree:?}"));
             }
         }

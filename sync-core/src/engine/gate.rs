@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use hedgerow_proto::{Message, MessageId, Visibility};
+use smallvec::SmallVec;
 
 use super::facts::Named;
 use super::quota::Load;
+use super::waits::Nums;
 use super::{Engine, Timer};
 use crate::error::EngineError;
 use crate::event::Event;
@@ -29,9 +31,9 @@ pub(super) enum Kept {
 /// What the dependencies of a message come to.
 #[derive(Default)]
 pub(super) struct Deps {
-    entries: Vec<Dep>,
+    entries: SmallVec<[Dep; 4]>,
     /// `eff` and `height` of those delivered.
-    keys: Vec<(i64, u64)>,
+    keys: SmallVec<[(i64, u64); 4]>,
     missing: u32,
     pub(super) invalid: Option<InvalidReason>,
     /// One of them was taken as delivered in another group at a peer's word, which proves nothing.
@@ -229,8 +231,8 @@ impl<S: Store> Engine<S> {
 
     pub(super) fn look_up_deps(&self, group: GroupNum, ids: &[MessageId]) -> Result<Deps, EngineError> {
         let mut deps = Deps {
-            entries: Vec::with_capacity(ids.len()),
-            keys: Vec::with_capacity(ids.len()),
+            entries: SmallVec::with_capacity(ids.len()),
+            keys: SmallVec::with_capacity(ids.len()),
             ..Deps::default()
         };
         for &id in ids {
@@ -265,8 +267,8 @@ impl<S: Store> Engine<S> {
         origin: PeerNum,
         group: GroupNum,
         deps: &Deps,
-    ) -> Result<Vec<MessageNum>, EngineError> {
-        let mut nums = Vec::with_capacity(deps.entries.len());
+    ) -> Result<Nums, EngineError> {
+        let mut nums = Nums::with_capacity(deps.entries.len());
         for dep in &deps.entries {
             let num = match dep.num {
                 Some(num) => num,
@@ -363,13 +365,9 @@ impl<S: Store> Engine<S> {
         row: &mut MessageRow,
         state: MessageState,
     ) -> Result<(), EngineError> {
-        self.count_out(row);
+        let before = *row;
         row.state = state;
-        self.count_in(row);
-        if let Some(group) = self.groups.get_mut(&row.group) {
-            group.quota.unwant(row.num);
-            group.moves += 1;
-        }
+        self.count_change(&before, row);
         self.dirty = true;
         // There may be room for what was turned away.
         self.changed_groups.insert(row.group);
@@ -383,7 +381,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Gives a held message its position and makes it delivered; returns its dependencies.
-    fn promote(&mut self, row: &mut MessageRow) -> Result<Vec<MessageNum>, EngineError> {
+    fn promote(&mut self, row: &mut MessageRow) -> Result<Nums, EngineError> {
         let deps = match self.waits.take(row.num) {
             Some(deps) => deps,
             None => {
@@ -391,7 +389,7 @@ impl<S: Store> Engine<S> {
                 content.iter().flat_map(|content| &content.deps).map(|dep| dep.num).collect()
             }
         };
-        let mut keys = Vec::with_capacity(deps.len());
+        let mut keys: SmallVec<[(i64, u64); 4]> = SmallVec::with_capacity(deps.len());
         for &dep in &deps {
             if let Some(dep) = self.store.row(dep)? {
                 keys.push((dep.eff_ms, dep.height));

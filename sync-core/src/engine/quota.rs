@@ -4,8 +4,6 @@
 //! What a held message takes follows from its row, and a row keeps who sent it; a dependency that is not even held is
 //! counted for the peer whose message named it first. So the account is the same after a restart.
 
-use std::collections::BTreeMap;
-
 use hedgerow_proto::limits;
 
 use super::Engine;
@@ -13,6 +11,7 @@ use super::state::Group;
 use crate::config::Config;
 use crate::error::EngineError;
 use crate::seeded::SeededMap;
+use crate::small::SmallMap;
 use crate::store::{GroupNum, MessageNum, MessageRow, MessageState, PeerNum, Store};
 
 /// How many kinds of room there are.
@@ -86,7 +85,7 @@ impl Load {
 /// What waits in one group, by the peer that it came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Quota {
-    by_peer: BTreeMap<PeerNum, Load>,
+    by_peer: SmallMap<PeerNum, Load>,
     /// For whom each dependency is counted that is not held.
     wanted: SeededMap<MessageNum, PeerNum>,
 }
@@ -105,7 +104,7 @@ impl Quota {
     }
 
     fn book(&mut self, peer: PeerNum, come: Load, gone: Load) {
-        let taken = self.by_peer.entry(peer).or_default();
+        let taken = self.by_peer.or_default(peer);
         *taken = taken.plus(come).over(gone);
         if *taken == Load::default() {
             self.by_peer.remove(&peer);
@@ -143,6 +142,13 @@ impl Quota {
         (parked, unvalidated)
     }
 
+    /// Whether a peer's message lies within one of so many parts of all room, as most do.
+    fn is_within(&self, peer: PeerNum, load: Load, all: Load, parts: u64) -> bool {
+        let own = self.by_peer.get(&peer).copied().unwrap_or_default();
+        let kinds = load.0.iter().zip(own.0).zip(all.0);
+        kinds.into_iter().all(|((&takes, own), all)| takes == 0 || own.saturating_add(takes) <= all / parts)
+    }
+
     /// Whether a peer's message finds room. Each kind of room is looked at alone: first in the peer's share, which
     /// only itself can fill, then in the rest.
     fn fits(&self, peer: PeerNum, load: Load, all: Load, share: Load) -> bool {
@@ -176,24 +182,26 @@ impl<S: Store> Engine<S> {
     /// message beyond the bounds.
     pub(super) fn has_room_for(&self, peer: PeerNum, group: GroupNum, load: Load, last: bool) -> bool {
         let Some(group) = self.groups.get(&group) else { return false };
-        let (all, share) = self.room_and_share(group);
+        let (all, parts) = self.room_and_parts(group);
+        if group.quota.is_within(peer, load, all, parts) {
+            return true;
+        }
+        let share = Load(all.0.map(|limit| limit / parts));
         let largest = Load::largest(group.judged);
         group.quota.fits(peer, load, all, share)
             || (last && group.quota.fits(peer, load, all, share.plus(largest)))
     }
 
-    /// All the room of a group, and what of it is each peer's own.
-    fn room_and_share(&self, group: &Group) -> (Load, Load) {
-        let all = Load::limits(&self.config);
-        let parts = self.config.peer_shares.max(group.peers.len() as u64).max(1);
-        (all, Load(all.0.map(|limit| limit / parts)))
+    /// All the room of a group, and how many parts of it are peers' own.
+    fn room_and_parts(&self, group: &Group) -> (Load, u64) {
+        (Load::limits(&self.config), self.config.peer_shares.max(group.peers.len() as u64).max(1))
     }
 
     /// How many messages of a peer can be taken at a time: as many as find room to wait for their verdicts.
     pub(super) fn verdict_room(&self, peer: PeerNum, group: GroupNum) -> u64 {
         let Some(group) = self.groups.get(&group).filter(|group| group.judged) else { return u64::MAX };
-        let (all, share) = self.room_and_share(group);
-        group.quota.verdicts_free(peer, all, share)
+        let (all, parts) = self.room_and_parts(group);
+        group.quota.verdicts_free(peer, all, Load(all.0.map(|limit| limit / parts)))
     }
 
     /// Whether any message that comes from a peer can be kept, even if it must wait.

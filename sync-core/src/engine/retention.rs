@@ -116,15 +116,22 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Takes back what was counted for a message with this row.
-    pub(super) fn count_out(&mut self, row: &MessageRow) {
+    /// Counts a message that stands elsewhere from now on. It moved: there may be room for another.
+    pub(super) fn count_change(&mut self, before: &MessageRow, after: &MessageRow) {
         let skew_ms = self.config.max_clock_skew_ms;
-        if let Some(group) = self.groups.get_mut(&row.group) {
-            group.counts.leave(row.state, row.body_len);
-            group.quota.change(Some(row), None, skew_ms);
+        if let Some(group) = self.groups.get_mut(&after.group) {
+            group.counts.leave(before.state, before.body_len);
+            group.counts.enter(after.state, after.body_len);
+            group.quota.change(Some(before), Some(after), skew_ms);
+            group.quota.unwant(after.num);
+            group.moves += 1;
+            if matches!(after.state, MessageState::Pruned | MessageState::Gap) {
+                group.gone.insert(after.position);
+            }
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.leave(row);
+            ledger.leave(before);
+            ledger.enter(after);
         }
     }
 

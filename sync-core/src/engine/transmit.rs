@@ -346,7 +346,8 @@ impl<S: Store> Engine<S> {
         for group in &waiting {
             link.ready_set.remove(group);
         }
-        let mut served = std::collections::BTreeMap::new();
+        // How much of the frame each of them got.
+        let mut served = vec![0; turn.len()];
         let mut more = Vec::new();
         if can_send {
             for &(group, name) in &turn {
@@ -355,10 +356,10 @@ impl<S: Store> Engine<S> {
             for &(group, name) in &turn {
                 self.put_acks(id, peer, group, name, draft)?;
             }
-            for &(group, name) in &turn {
+            for (&(group, name), served) in turn.iter().zip(&mut served) {
                 let before = draft.room;
                 self.put_answers(id, peer, group, name, draft)?;
-                served.insert(group, before - draft.room);
+                *served += before - draft.room;
                 // What turned out not to be there is said at once: there may be no other frame for long.
                 self.put_unavailable(id, peer, group, name, draft)?;
             }
@@ -366,22 +367,22 @@ impl<S: Store> Engine<S> {
                 self.put_requests(id, peer, group, name, draft)?;
             }
             let share = (draft.room / turn.len().max(1)).max(LEAST_TURN);
-            for &(group, name) in &turn {
+            for (&(group, name), served) in turn.iter().zip(&mut served) {
                 let before = draft.room;
                 self.put_news(id, peer, group, name, draft, share)?;
-                *served.entry(group).or_default() += before - draft.room;
+                *served += before - draft.room;
             }
         }
-        for &(group, _) in &turn {
+        for (&(group, _), served) in turn.iter().zip(served) {
             self.await_allowance(id, peer, group);
             if !can_send || self.has_more(id, peer, group) {
-                more.push(group);
+                more.push((served, group));
             }
         }
         // Whoever got little of this frame has its turn first in the next one.
-        more.sort_by_key(|group| served.get(group).copied().unwrap_or(0));
+        more.sort_by_key(|(served, _)| *served);
         if let Some(link) = self.links.get_mut(&id) {
-            for group in more {
+            for (_, group) in more {
                 link.mark(group);
             }
         }

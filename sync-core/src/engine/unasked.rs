@@ -18,11 +18,18 @@ pub(super) struct Unasked {
 }
 
 impl Unasked {
-    fn push(&mut self, position: u64, until: Time) {
+    /// False if others before it wait just as long.
+    fn push(&mut self, position: u64, until: Time) -> bool {
         self.positions.insert(position);
         match self.until.back_mut() {
-            Some((last, span)) if *last == until && span.last + 1 == position => span.last = position,
-            _ => self.until.push_back((until, Span::one(position))),
+            Some((last, span)) if *last == until && span.last + 1 == position => {
+                span.last = position;
+                false
+            }
+            _ => {
+                self.until.push_back((until, Span::one(position)));
+                true
+            }
         }
     }
 
@@ -51,8 +58,11 @@ impl<S: Store> Engine<S> {
         let until = self.now + delay_ms;
         if row.position == 0 {
             self.unasked.insert(row.num, until);
-        } else if let Some(group) = self.groups.get_mut(&row.group) {
-            group.unasked.push(row.position, until);
+        } else if let Some(group) = self.groups.get_mut(&row.group)
+            && !group.unasked.push(row.position, until)
+        {
+            // The timer is set.
+            return;
         }
         self.timers.insert((until, Timer::Unasked(row.group)));
     }

@@ -3,30 +3,35 @@
 //! It is what was written to the store, and a part of it: what an earlier engine left, and what is too much to be
 //! remembered, is read, and looked at before it is used.
 
+use smallvec::SmallVec;
+
 use crate::seeded::SeededMap;
 use crate::store::MessageNum;
 
 /// The dependencies of so many messages are remembered.
 const MAX_KNOWN: usize = 65_536;
 
+/// Numbers of messages, a few of them in place.
+pub(super) type Nums = SmallVec<[MessageNum; 4]>;
+
 /// Dependencies of messages that were taken and are not delivered yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waits {
-    deps: SeededMap<MessageNum, Vec<MessageNum>>,
+    deps: SeededMap<MessageNum, Nums>,
 }
 
 impl Waits {
     /// A message waits for others, its time or a verdict, and depends on these.
     pub(super) fn note(&mut self, num: MessageNum, deps: &[MessageNum]) {
         if self.deps.len() < MAX_KNOWN {
-            self.deps.insert(num, deps.to_vec());
+            self.deps.insert(num, deps.into());
         } else {
             self.deps.remove(&num);
         }
     }
 
     /// What a message depends on, if it is remembered. It is on its way into the delivery order.
-    pub(super) fn take(&mut self, num: MessageNum) -> Option<Vec<MessageNum>> {
+    pub(super) fn take(&mut self, num: MessageNum) -> Option<Nums> {
         self.deps.remove(&num)
     }
 
@@ -53,7 +58,7 @@ mod tests {
             waits.note(MessageNum(n), &[MessageNum(n + 1)]);
         }
         assert_eq!(waits.deps.len(), MAX_KNOWN);
-        assert_eq!(waits.take(MessageNum(1)), Some(vec![MessageNum(2)]));
+        assert_eq!(waits.take(MessageNum(1)), Some(Nums::from_slice(&[MessageNum(2)])));
         assert_eq!(waits.take(MessageNum(1)), None);
         waits.note(MessageNum(most + 1), &[]);
         assert_eq!(waits.deps.len(), MAX_KNOWN);

@@ -315,8 +315,7 @@ impl<S: Store> Engine<S> {
                 return;
             }
         }
-        let serving: Vec<(PeerNum, Option<u64>)> =
-            want.sources.iter().copied().filter(|&(peer, _)| self.may_serve(peer, group)).collect();
+        let serving = || want.sources.iter().copied().filter(|&(peer, _)| self.may_serve(peer, group));
         let has_room = |peer| self.peers.get(&peer).is_some_and(|s| s.requested < self.config.max_requests);
         let answers = |peer| self.peers.get(&peer).is_some_and(|state| !state.unanswering);
         let origin = want.origin;
@@ -326,15 +325,16 @@ impl<S: Store> Engine<S> {
         let may_guess = |peer| self.peers.get(&peer).is_some_and(|s| s.guesses < self.config.max_guesses);
         let now = self.now;
         let rests = |peer| want.rests(peer, self.peers.get(&peer).map_or(0, |state| state.answers), now);
-        let mut open = serving.iter().copied().filter(|&(peer, theirs)| {
+        let mut open = serving().filter(|&(peer, theirs)| {
             has_room(peer) && (!is_guess(peer, theirs) || may_guess(peer)) && rests(peer).is_none()
         });
         let first = open.clone().find(|&(peer, _)| answers(peer)).or_else(|| open.next());
         let Some((peer, theirs)) = first else {
+            let serving: Vec<(PeerNum, Option<u64>)> = serving().collect();
+            let resting: Vec<Option<Time>> = serving.iter().map(|&(peer, _)| rests(peer)).collect();
             if needed && serving.is_empty() && !self.is_claimed(&id) {
                 self.wants.exhausted.insert((group, id));
             }
-            let resting: Vec<Option<Time>> = serving.iter().map(|&(peer, _)| rests(peer)).collect();
             let report_at = resting.iter().flatten().copied().chain(report_at).min();
             for ((peer, theirs), rests) in serving.into_iter().zip(resting) {
                 let Some(state) = self.peers.get_mut(&peer) else { continue };

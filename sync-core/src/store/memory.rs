@@ -1,6 +1,7 @@
 //! A store in memory: the twin of the durable ones, for tests, benches and simulations.
 
 pub(super) mod places;
+pub(super) mod states;
 pub(super) mod tables;
 
 use std::sync::Arc;

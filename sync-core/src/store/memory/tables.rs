@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId};
 
 use super::places::Places;
+use super::states::States;
 use crate::order::OrderKey;
 use crate::seeded::SeededMap;
 use crate::store::{
@@ -63,7 +64,7 @@ pub(in crate::store) struct Tables {
     pub(in crate::store) message_ids: SeededMap<MessageId, MessageNum>,
     pub(in crate::store) places: SeededMap<GroupNum, Places>,
     /// Every message but the delivered ones.
-    pub(in crate::store) states: BTreeSet<(MessageState, MessageNum)>,
+    pub(in crate::store) states: States,
     /// Messages with a body that expire.
     pub(in crate::store) expiries: BTreeSet<(i64, MessageNum)>,
     pub(in crate::store) heads: BTreeSet<(GroupNum, MessageNum)>,
@@ -288,8 +289,7 @@ impl Tables {
         state: MessageState,
         after: MessageNum,
     ) -> impl Iterator<Item = &MessageRow> {
-        let nums = self.states.range((Bound::Excluded((state, after)), Bound::Unbounded));
-        nums.take_while(move |key| key.0 == state).filter_map(|key| Some(&self.message(key.1)?.row))
+        self.states.after(state, after).filter_map(|num| Some(&self.message(num)?.row))
     }
 
     /// Messages with a body that expire at `until_ms` or before, those that expire first coming first.
