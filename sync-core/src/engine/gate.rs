@@ -262,12 +262,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Numbers for all dependencies, with new rows for those never heard of.
-    fn place_deps(
-        &mut self,
-        origin: PeerNum,
-        group: GroupNum,
-        deps: &Deps,
-    ) -> Result<Nums, EngineError> {
+    fn place_deps(&mut self, origin: PeerNum, group: GroupNum, deps: &Deps) -> Result<Nums, EngineError> {
         let mut nums = Nums::with_capacity(deps.entries.len());
         for dep in &deps.entries {
             let num = match dep.num {

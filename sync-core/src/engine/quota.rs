@@ -105,8 +105,12 @@ impl Quota {
 
     fn book(&mut self, peer: PeerNum, come: Load, gone: Load) {
         let taken = self.by_peer.or_default(peer);
-        *taken = taken.plus(come).over(gone);
-        if *taken == Load::default() {
+        let mut any = 0;
+        for ((taken, come), gone) in taken.0.iter_mut().zip(come.0).zip(gone.0) {
+            *taken = taken.saturating_add(come).saturating_sub(gone);
+            any |= *taken;
+        }
+        if any == 0 {
             self.by_peer.remove(&peer);
         }
     }

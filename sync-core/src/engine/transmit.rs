@@ -339,41 +339,43 @@ impl<S: Store> Engine<S> {
         let peer = link.peer;
         let can_send = link.lossy.as_ref().is_none_or(Lossy::has_room);
         let count = link.ready.len().min(GROUPS_PER_FRAME);
-        let turn: Vec<(GroupNum, GroupRef)> =
-            link.ready.iter().take(count).filter_map(|&group| Some((group, link.name_of(group)?))).collect();
+        // With how much of the frame each of them got.
+        let named = |&group: &GroupNum| Some((group, link.name_of(group)?, 0));
+        let mut turn: Vec<(GroupNum, GroupRef, usize)> =
+            link.ready.iter().take(count).filter_map(named).collect();
         // Groups without a name that can be used have to wait; they are marked again when they get one.
         let waiting: Vec<GroupNum> = link.ready.drain(..count).collect();
         for group in &waiting {
             link.ready_set.remove(group);
         }
-        // How much of the frame each of them got.
-        let mut served = vec![0; turn.len()];
         let mut more = Vec::new();
         if can_send {
-            for &(group, name) in &turn {
+            for &(group, name, _) in &turn {
                 self.put_reconcile(id, peer, group, name, draft)?;
             }
-            for &(group, name) in &turn {
+            for &(group, name, _) in &turn {
                 self.put_acks(id, peer, group, name, draft)?;
             }
-            for (&(group, name), served) in turn.iter().zip(&mut served) {
+            for (group, name, served) in &mut turn {
+                let (group, name) = (*group, *name);
                 let before = draft.room;
                 self.put_answers(id, peer, group, name, draft)?;
                 *served += before - draft.room;
                 // What turned out not to be there is said at once: there may be no other frame for long.
                 self.put_unavailable(id, peer, group, name, draft)?;
             }
-            for &(group, name) in &turn {
+            for &(group, name, _) in &turn {
                 self.put_requests(id, peer, group, name, draft)?;
             }
             let share = (draft.room / turn.len().max(1)).max(LEAST_TURN);
-            for (&(group, name), served) in turn.iter().zip(&mut served) {
+            for (group, name, served) in &mut turn {
+                let (group, name) = (*group, *name);
                 let before = draft.room;
                 self.put_news(id, peer, group, name, draft, share)?;
                 *served += before - draft.room;
             }
         }
-        for (&(group, _), served) in turn.iter().zip(served) {
+        for (group, _, served) in turn {
             self.await_allowance(id, peer, group);
             if !can_send || self.has_more(id, peer, group) {
                 more.push((served, group));

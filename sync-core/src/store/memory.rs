@@ -4,12 +4,10 @@ pub(super) mod places;
 pub(super) mod states;
 pub(super) mod tables;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId};
 
-use self::tables::{Change, Entry, Tables};
+use self::tables::{Change, Deps, Entry, Tables};
 use super::{
     AuthorNum, AuthorRow, Content, Direction, Edge, GroupNum, GroupRow, KeyValue, MessageNum, MessageRow,
     MessageState, PeerGroupRow, PeerNum, PeerRow, Snapshot, Store, StoreError, StoredDep,
@@ -90,7 +88,7 @@ impl MemoryStore {
         deps.iter().try_for_each(|&dep| self.entry(dep).map(drop))
     }
 
-    fn put(&mut self, row: MessageRow, deps: Arc<[MessageNum]>, body: Option<Bytes>) {
+    fn put(&mut self, row: MessageRow, deps: Deps, body: Option<Bytes>) {
         let body = body.filter(|_| row.state.has_body());
         self.apply(Change::Message(row.num, Some(Entry { row, deps, body })));
     }
@@ -313,7 +311,7 @@ impl Store for MemoryStore {
         self.admit(&row, body.is_some())?;
         if row.state == MessageState::Invalid || (body.is_some() && !row.state.has_body()) {
             let Entry { deps, body, .. } = self.entry(row.num)?.clone();
-            let deps = if row.state == MessageState::Invalid { [].into() } else { deps };
+            let deps = if row.state == MessageState::Invalid { Deps::new() } else { deps };
             self.put(row, deps, body);
         } else {
             self.apply(Change::Row(row));

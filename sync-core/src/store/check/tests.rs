@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupDescriptor, Message, MessageId, PeerId, Span, Visibility};
+use smallvec::SmallVec;
 
 use super::*;
 use crate::order::{OrderKey, chain};
@@ -176,7 +177,7 @@ type Breakage = (Invariant, &'static str, Box<dyn Fn(&mut MemoryStore)>);
 fn breakages() -> Vec<Breakage> {
     use Invariant::*;
     vec![
-        (Readable, "a dependency is gone", with(TIP, |e| e.deps = [MessageNum(77)].into())),
+        (Readable, "a dependency is gone", with(TIP, |e| e.deps = SmallVec::from_slice(&[MessageNum(77)]))),
         (Readable, "a message is gone", does(Change::Message(ROOT, None))),
         (GroupId, "the descriptor is another", with_group(|group| group.descriptor.push(1))),
         (GroupId, "the scheme is unknown", with_group(|group| group.scheme = 99)),
@@ -185,13 +186,13 @@ fn breakages() -> Vec<Breakage> {
         (MessageId, "the body is another", with(ROOT, |e| e.body = Some("body xx 10".into()))),
         (MessageId, "the timestamp is another", with(EARLY, |e| e.row.timestamp_ms += 1)),
         (MessageId, "the timestamp is not legal", with(EARLY, |e| e.row.timestamp_ms = -1)),
-        (MessageId, "the dependencies are others", with(EARLY, |e| e.deps = [ROOT].into())),
+        (MessageId, "the dependencies are others", with(EARLY, |e| e.deps = SmallVec::from_slice(&[ROOT]))),
         (MessageId, "the group is another", with(EARLY, |e| e.row.group = OTHER)),
         (Body, "a held message has none", with(WAITING, |e| e.body = None)),
         (Body, "a tombstone has one", with(PRUNED, |e| e.body = Some("x".into()))),
         (Body, "the length is another", with(ROOT, |e| e.row.body_len += 1)),
         (Deps, "they do not ascend", with(TIP, |e| e.deps = e.deps.iter().rev().copied().collect())),
-        (Deps, "one stands there twice", with(EARLY, |e| e.deps = [TRUNK, TRUNK].into())),
+        (Deps, "one stands there twice", with(EARLY, |e| e.deps = SmallVec::from_slice(&[TRUNK, TRUNK]))),
         (Positions, "one is skipped", with(TIP, |e| e.row.position = 9)),
         (Positions, "the head is beyond", with_group(|group| group.head += 1)),
         (Positions, "the head is behind", with_group(|group| group.head -= 1)),
@@ -211,7 +212,11 @@ fn breakages() -> Vec<Breakage> {
                 }
             }),
         ),
-        (DeliveryOrder, "a dependency is foreign", with(EARLY, |e| e.deps = [FOREIGN].into())),
+        (
+            DeliveryOrder,
+            "a dependency is foreign",
+            with(EARLY, |e| e.deps = SmallVec::from_slice(&[FOREIGN])),
+        ),
         (OrderKey, "the effective time is another", with(TRUNK, |e| e.row.eff_ms = 5)),
         (OrderKey, "the height is another", with(TIP, |e| e.row.height = 2)),
         (
@@ -243,13 +248,21 @@ fn breakages() -> Vec<Breakage> {
             }),
         ),
         (Wanted, "it has a timestamp", with(WANTED, |e| e.row.timestamp_ms = 1)),
-        (Wanted, "it has dependencies", with(WANTED, |e| e.deps = [ROOT].into())),
+        (Wanted, "it has dependencies", with(WANTED, |e| e.deps = SmallVec::from_slice(&[ROOT]))),
         (Reason, "an invalid one has none", with(INVALID, |e| e.row.reason = 0)),
         (Reason, "an invalid one has an unknown one", with(INVALID, |e| e.row.reason = 200)),
         (Reason, "another has one", with(ROOT, |e| e.row.reason = 1)),
         (Reason, "another has an unknown one", with(ROOT, |e| e.row.reason = 200)),
-        (InvalidDependency, "a waiting one has one", with(WAITING, |e| e.deps = [INVALID].into())),
-        (InvalidDependency, "a delivered one has one", with(TIP, |e| e.deps = [INVALID].into())),
+        (
+            InvalidDependency,
+            "a waiting one has one",
+            with(WAITING, |e| e.deps = SmallVec::from_slice(&[INVALID])),
+        ),
+        (
+            InvalidDependency,
+            "a delivered one has one",
+            with(TIP, |e| e.deps = SmallVec::from_slice(&[INVALID])),
+        ),
         (Heads, "one is not listed", does(Change::Head(GROUP, TIP, false))),
         (Heads, "one has a child", does(Change::Head(GROUP, TRUNK, true))),
         (Heads, "one is not delivered", does(Change::Head(GROUP, EARLY, true))),

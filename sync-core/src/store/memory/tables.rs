@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hedgerow_proto::{GroupId, MessageId, PeerId};
+use smallvec::SmallVec;
 
 use super::places::Places;
 use super::states::States;
@@ -17,11 +17,14 @@ use crate::store::{
     PeerNum, PeerRow,
 };
 
+/// Dependencies: a few of them stand in place, without an allocation.
+pub(in crate::store) type Deps = SmallVec<[MessageNum; 3]>;
+
 /// A message: its row, its dependencies in ascending order of id, its body.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Entry {
     pub(in crate::store) row: MessageRow,
-    pub(in crate::store) deps: Arc<[MessageNum]>,
+    pub(in crate::store) deps: Deps,
     pub(in crate::store) body: Option<Bytes>,
 }
 
