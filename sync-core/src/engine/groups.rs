@@ -124,6 +124,7 @@ impl<S: Store> Engine<S> {
         self.grown_pairs.retain(|(_, of)| *of != num);
         self.dirty = true;
         let result = self.move_wanted_out(num).and_then(|()| Ok(self.store.remove_group(num)?));
+        self.edges.forget_stored();
         self.guard(result)?;
         let result = self.forget_removed_holders();
         self.guard(result)
