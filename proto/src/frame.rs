@@ -33,10 +33,8 @@ pub struct Frame {
     pub batches: Vec<Batch>,
     /// OFFER records.
     pub offers: Vec<Offer>,
-    /// OFFER records under a key that the receiver gave.
+    /// OFFER records by short ids.
     pub short_offers: Vec<ShortOffer>,
-    /// Under which keys the sender takes such records.
-    pub offer_keys: Vec<OfferKey>,
     /// REQUEST records.
     pub requests: Vec<Request>,
     /// UNAVAILABLE records.
@@ -56,7 +54,7 @@ impl Frame {
 
     /// Whether messages are named in it by what two peers alone can read.
     pub(crate) fn speaks_by_keys(&self) -> bool {
-        !self.reconciles.is_empty() || !self.short_offers.is_empty() || !self.offer_keys.is_empty()
+        !self.reconciles.is_empty() || !self.short_offers.is_empty()
     }
 }
 
@@ -261,30 +259,15 @@ pub struct OfferItem {
     pub id: MessageId,
 }
 
-/// OFFER by short ids: the sender holds these, and the receiver gave a key to name them by.
+/// OFFER by short ids: the sender holds these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShortOffer {
     /// The group.
     pub group: GroupRef,
-    /// Positions of the sender, ascending, each with a short id: 8 bytes of a keyed hash of the message's id.
+    /// Positions of the sender, ascending, each with a short id: a hash of the message's id under a key of the receiver.
     pub items: Vec<(u64, u64)>,
     /// The sender's chain value at the last position.
     pub chain: u64,
-}
-
-/// OFFER-KEY: from now on the receiver may offer the sender messages of a group by short ids under this key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct OfferKey {
-    /// The group.
-    pub group: GroupRef,
-    /// The key. Not 0.
-    pub key: u64,
-}
-
-impl std::fmt::Debug for OfferKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OfferKey").field("group", &self.group).finish_non_exhaustive()
-    }
 }
 
 /// REQUEST: send me these.

@@ -32,7 +32,7 @@ pub use bundle::BundleCodec;
 pub use dialect::{Capabilities, Codec, Dialect, IdScheme};
 pub use frame::{
     Ack, Announce, Batch, DecodeError, DepRef, EncodeError, Ephemeral, Frame, GroupRef, Hello, InStep, Lacks,
-    Offer, OfferItem, OfferKey, Reconcile, ReconcileStep, Request, ShortOffer, Summary, Symbols, Tombstone,
+    Offer, OfferItem, Reconcile, ReconcileStep, Request, ShortOffer, Summary, Symbols, Tombstone,
     Unavailable, Visibility, WireMessage,
 };
 pub use ids::{GroupId, IdError, MessageId, PeerId};

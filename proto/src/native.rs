@@ -66,7 +66,6 @@ impl Codec for NativeCodec {
             batches: collect(&frame.batches, batch_to_wire)?,
             offers: collect(&frame.offers, offer_to_wire)?,
             short_offers: collect(&frame.short_offers, short_offer::to_wire)?,
-            offer_keys: collect(&frame.offer_keys, short_offer::key_to_wire)?,
             requests: collect(&frame.requests, request_to_wire)?,
             unavailables: collect(&frame.unavailables, unavailable_to_wire)?,
             ephemerals: collect(&frame.ephemerals, ephemeral_to_wire)?,
@@ -92,7 +91,6 @@ impl Codec for NativeCodec {
             batches,
             offers: gather(wire.offers, offer_from_wire)?,
             short_offers: gather(wire.short_offers, short_offer::from_wire)?,
-            offer_keys: gather(wire.offer_keys, short_offer::key_from_wire)?,
             requests: gather(wire.requests, request_from_wire)?,
             unavailables: gather(wire.unavailables, unavailable_from_wire)?,
             ephemerals: wire

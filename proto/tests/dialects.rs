@@ -11,8 +11,8 @@ use hedgerow_proto::limits::{BSP_MAX_IDS, BSP_MAX_RECORD, MAX_BODY};
 use hedgerow_proto::mvds::{self, Metadata, MvdsCodec, Payload, PayloadMessage};
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, IdScheme, InStep, Message, MessageError, MessageId, Offer, OfferItem, OfferKey, Reconcile,
-    ReconcileStep, Request, ShortOffer, Span, Unavailable, Visibility, WireMessage,
+    Hello, IdScheme, InStep, Message, MessageError, MessageId, Offer, OfferItem, Reconcile, ReconcileStep,
+    Request, ShortOffer, Span, Unavailable, Visibility, WireMessage,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -263,7 +263,6 @@ fn unsayable() -> Vec<(&'static str, Frame)> {
             "an offer by short ids",
             Frame { short_offers: vec![ShortOffer { group, items: vec![(1, 1)], chain: 0 }], ..frame() },
         ),
-        ("a key of short ids", Frame { offer_keys: vec![OfferKey { group, key: 1 }], ..frame() }),
         ("held positions", Frame { acks: ack(&[one], &[]), ..frame() }),
         ("known positions", Frame { acks: ack(&[], &[one]), ..frame() }),
         ("an offered position", Frame { offers: vec![Offer { group, items, chain: 0 }], ..frame() }),

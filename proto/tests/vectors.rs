@@ -11,14 +11,13 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec, DecodeError, DepRef, Ephemeral, Frame, GroupDescriptor, GroupId, GroupRef,
-    Hello, InStep, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, OfferKey, Reconcile,
-    ReconcileStep, Request, ShortOffer, Span, Summary, Symbols, Tombstone, Unavailable, Visibility,
-    WireMessage,
+    Hello, InStep, Lacks, Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep,
+    Request, ShortOffer, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage,
 };
 use serde_json::Value;
 
 /// Every field that the description of a frame may have.
-const FRAME_FIELDS: [&str; 18] = [
+const FRAME_FIELDS: [&str; 17] = [
     "number",
     "frame_acks",
     "ack_delay_ms",
@@ -33,7 +32,6 @@ const FRAME_FIELDS: [&str; 18] = [
     "ephemerals",
     "reconciles",
     "short_offers",
-    "offer_keys",
     "in_step",
     "matched",
     "unmatched",
@@ -210,7 +208,6 @@ fn frame(v: &Value) -> Frame {
         }),
         reconciles: records(v, "reconciles", reconcile),
         short_offers: records(v, "short_offers", short_offer),
-        offer_keys: records(v, "offer_keys", |v| OfferKey { group: group(v), key: large(&v["key"]) }),
         ephemerals: records(v, "ephemerals", |e| Ephemeral {
             group: group(e),
             timestamp_ms: time(&e["timestamp_ms"]),

@@ -57,7 +57,7 @@ fn symbols() {
 fn short_ids_of_offers() {
     for v in section("short_ids") {
         let key = Key::of_offers(
-            v["key"].as_str().unwrap().parse().unwrap(),
+            v["install"].as_str().unwrap().parse().unwrap(),
             &GroupId::from_bytes(array(&v["group"])),
         );
         let short = key.short_id(&MessageId::from_bytes(array(&v["id"])), 8);

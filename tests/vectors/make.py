@@ -174,13 +174,13 @@ def samples():
 
 def short_ids():
     group = group_id("org.example.chat", 0, b"friends").hex()
-    for name, key, of, message in (
-        ("the key 1, zero group, zero id", 1, "00" * 32, "00" * 32),
-        ("a common key", 0x0123456789ABCDEF, group, bytes(range(32)).hex()),
-        ("the largest key", M64, group, "ff" * 32),
+    for name, install, of, message in (
+        ("install 1, zero group, zero id", 1, "00" * 32, "00" * 32),
+        ("a common install", 0x0123456789ABCDEF, group, bytes(range(32)).hex()),
+        ("the largest install", M64, group, "ff" * 32),
     ):
-        short = sip_1_3(key, int.from_bytes(ids([of])[:8], "big"), ids([message]))
-        yield {"name": name, "key": str(key), "group": of, "id": message, "short": "%016x" % short}
+        short = sip_1_3(install, int.from_bytes(ids([of])[:8], "big"), ids([message]))
+        yield {"name": name, "install": str(install), "group": of, "id": message, "short": "%016x" % short}
 
 
 def reconciliations():
@@ -211,7 +211,6 @@ EVERYTHING = {
     "ephemerals": [ephemeral(), ephemeral(2, body=b"typing")],
     "reconciles": [reconcile(ask=True), reconcile(2, more=9)],
     "short_offers": [short_offer(13, 15), short_offer(2, group=2)],
-    "offer_keys": [{"group": 1, "key": "1"}, {"group": 2, "key": "1"}],
     "in_step": in_step(3, 2), "matched": spans((1, 4), (6, 6)), "unmatched": spans((5, 5)),
 }
 
@@ -278,7 +277,6 @@ def frames():
         ("offer by short ids: positions next to each other become one span",
          {"short_offers": [short_offer(1, 2, 3, 7, 9, 10, chain=5)]}),
         ("offer of nothing by short ids", {"short_offers": [short_offer(group=5)]}),
-        ("offer key: the largest", {"offer_keys": [{"group": 2, "key": str(M64)}]}),
         ("ack: of the log that began anew", {"acks": [ack(held=[(1, 3)], reset=U32_MAX)]}),
         ("request: positions and ids", {"requests": [ask(positions=[(2, 4), (9, 9)], ids=[name32(1), name32(0)])]}),
         ("unavailable: positions and ids", {"unavailables": [unavailable(positions=[(2, 2)], ids=[name32(1)])]}),
@@ -387,7 +385,6 @@ def bad_frames():
         ("OFFER", "short ids have 8 bytes each", "a short id of 9 bytes", record(17, packed(2, [0, 0]) + blob(3, b"i" * 9))),
         ("OFFER", count, "two positions, one short id", record(17, packed(2, [0, 1]) + blob(3, b"i" * 8))),
         ("OFFER", count, "every position, no short id", record(17, packed(2, [0, M64 - 1]))),
-        ("OFFER-KEY", "the key is not 0", "no key", record(18, uint(1, 1))),
     ]
     whole_frame = encode_frame(EVERYTHING)
     rows += [(None, None, name, data) for name, data in (

@@ -142,10 +142,6 @@ def encode_short_offer(o):
     return encode_offer(o, "short")
 
 
-def encode_offer_key(k):
-    return uint(1, k["group"]) + fixed(2, k["key"])
-
-
 def encode_ask(r):
     return uint(1, r["group"]) + packed(2, span_list(r["positions"])) + blob(3, ids(r["ids"]))
 
@@ -194,5 +190,4 @@ def encode_frame(f):
     if "in_step" in f:
         out += record(14, encode_in_step(f["in_step"]))
     out += packed(15, span_list(f.get("matched", ()))) + packed(16, span_list(f.get("unmatched", ())))
-    out += b"".join(record(17, encode_short_offer(o)) for o in f.get("short_offers", ()))
-    return out + b"".join(record(18, encode_offer_key(k)) for k in f.get("offer_keys", ()))
+    return out + b"".join(record(17, encode_short_offer(o)) for o in f.get("short_offers", ()))

@@ -163,7 +163,8 @@ fn spread(nodes: usize, edges: &[(usize, usize)], seed: u64) -> Result<Spread, F
     let bytes = tap.iter().map(|sent| sent.bytes as u64).sum();
     let (mut offers, mut acks) = (0, 0);
     for sent in tap {
-        offers += encoded(&Frame { offers: sent.frame.offers, ..Frame::default() })?;
+        let (offers_in, short_offers) = (sent.frame.offers, sent.frame.short_offers);
+        offers += encoded(&Frame { offers: offers_in, short_offers, ..Frame::default() })?;
         acks += encoded(&Frame { acks: sent.frame.acks, ..Frame::default() })?;
     }
     let frames = net.frames;

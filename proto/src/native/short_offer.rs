@@ -1,7 +1,7 @@
-//! OFFER by short ids, and the keys that it goes by.
+//! OFFER by short ids.
 
 use super::{number_of, positions_of, positions_to_wire, v1};
-use crate::frame::{DecodeError, EncodeError, GroupRef, OfferKey, ShortOffer};
+use crate::frame::{DecodeError, EncodeError, GroupRef, ShortOffer};
 
 pub(super) fn to_wire(offer: &ShortOffer) -> Result<v1::ShortOffer, EncodeError> {
     Ok(v1::ShortOffer {
@@ -21,18 +21,4 @@ pub(super) fn from_wire(offer: v1::ShortOffer) -> Result<ShortOffer, DecodeError
     let positions = spans.iter().flat_map(|span| span.first..=span.last);
     let items = positions.zip(ids.iter().map(|id| u64::from_be_bytes(*id))).collect();
     Ok(ShortOffer { group: GroupRef::Number(offer.group), items, chain: offer.chain })
-}
-
-pub(super) fn key_to_wire(key: &OfferKey) -> Result<v1::OfferKey, EncodeError> {
-    if key.key == 0 {
-        return Err(EncodeError("the key 0"));
-    }
-    Ok(v1::OfferKey { group: number_of(key.group)?, key: key.key })
-}
-
-pub(super) fn key_from_wire(key: v1::OfferKey) -> Result<OfferKey, DecodeError> {
-    if key.key == 0 {
-        return Err(DecodeError::Rule { record: "OFFER-KEY", rule: "the key is not 0" });
-    }
-    Ok(OfferKey { group: GroupRef::Number(key.group), key: key.key })
 }

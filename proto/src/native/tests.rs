@@ -3,7 +3,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::{Lacks, OfferKey, Reconcile, ReconcileStep, ShortOffer, Symbols, WireMessage};
+use crate::frame::{Lacks, Reconcile, ReconcileStep, ShortOffer, Symbols, WireMessage};
 
 fn encode(frame: &Frame) -> Bytes {
     let mut out = Vec::new();
@@ -80,7 +80,7 @@ prop_compose! {
         offers in vec((span_lists(), any::<u8>()), 0..3),
         ephemerals in vec((any::<i64>(), bodies()), 0..3),
         reconciles in vec((any::<u32>(), steps()), 0..3),
-        short in (vec((span_lists(), any::<u64>()), 0..3), vec(1_u64.., 0..3)),
+        short in vec((span_lists(), any::<u64>()), 0..3),
         in_step in option::of((1_u32.., vec(any::<[u8; 7]>(), 1..5))),
         answers in (span_lists(), span_lists()),
     ) -> Frame {
@@ -111,12 +111,11 @@ prop_compose! {
                     .map(|p| OfferItem { position: Some(p), id: MessageId::from_bytes([byte; 32]) }).collect(),
                 chain: 5,
             }).collect(),
-            short_offers: short.0.into_iter().map(|(spans, short)| ShortOffer {
+            short_offers: short.into_iter().map(|(spans, short)| ShortOffer {
                 group,
                 items: spans.iter().flat_map(|s| s.first..=s.last).take(20).map(|p| (p, short ^ p)).collect(),
                 chain: 6,
             }).collect(),
-            offer_keys: short.1.into_iter().map(|key| OfferKey { group, key }).collect(),
             ephemerals: ephemerals.into_iter().map(|(timestamp_ms, body)| Ephemeral { group, timestamp_ms, body }).collect(),
             in_step: in_step.map(|(first, values)| InStep { first: first.min(u32::MAX - 9), values }),
             matched: answers.0,

@@ -123,7 +123,7 @@ impl<S: Store> Engine<S> {
         for (id, at) in asleep {
             wrong.push(format!("{id} is awaited until {at}, and no timer says so"));
         }
-        let stand_ins = self.wants.all().iter().filter(|(_, id)| self.shorts.is_stand_in(id)).count();
+        let stand_ins = self.wants.ids().filter(|id| self.shorts.is_stand_in(id)).count();
         if stand_ins != self.shorts.stand_ins {
             wrong.push(format!("{stand_ins} stand-ins are awaited, {} are counted", self.shorts.stand_ins));
         }

@@ -90,6 +90,8 @@ impl<S: Store> Engine<S> {
                 carried,
                 unavailable_ids,
                 nonce,
+                // Older than it are all messages, see above.
+                since: _,
                 hello_due,
                 hello_arrived,
                 hello,

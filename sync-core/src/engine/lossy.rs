@@ -55,9 +55,6 @@ pub(super) enum Item {
         /// The peer's position of it, if it was asked for by that.
         theirs: Option<u64>,
     },
-    OfferKey {
-        group: GroupNum,
-    },
     /// Positions of the peer that are asked for again.
     CallBack {
         group: GroupNum,

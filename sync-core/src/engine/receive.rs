@@ -112,9 +112,6 @@ impl<S: Store> Engine<S> {
         for ack in frame.acks {
             self.take_ack(id, ack)?;
         }
-        for record in frame.offer_keys {
-            self.take_offer_key(id, record);
-        }
         for unavailable in frame.unavailables {
             self.take_unavailable(id, &unavailable)?;
         }
@@ -346,7 +343,6 @@ impl<S: Store> Engine<S> {
         }
         if let Some(last) = last {
             self.note_mark(peer, group, last, offer.chain);
-            self.note_full_offer(peer, group);
         }
         Ok(())
     }

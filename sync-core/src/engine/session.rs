@@ -87,6 +87,7 @@ impl<S: Store> Engine<S> {
                 carried: SmallMap::new(),
                 unavailable_ids: IdQueue::default(),
                 nonce,
+                since: now,
                 hello_due: caps.sessions,
                 hello_arrived: false,
                 hello: None,
@@ -157,7 +158,6 @@ impl<S: Store> Engine<S> {
                 pair.session.again.insert(position);
             }
             pair.session.call_back_again();
-            pair.session.key_said = false;
             // Acknowledgements of what came over other links may have died with this one.
             let acked = link.acked.get(&group).into_iter().flat_map(SpanSet::spans);
             acked.for_each(|span| pair.session.acks.insert_span(span));
@@ -285,8 +285,6 @@ impl<S: Store> Engine<S> {
         let (nonce, install) = (hello.nonce, hello.install);
         link.hello = Some(hello);
         let peer_num = link.peer;
-        // Whoever says HELLO may have begun anew.
-        self.forget_offer_keys(peer_num);
         let Some(peer) = self.peers.get_mut(&peer_num) else { return Ok(Ok(())) };
         peer.session += 1;
         if peer.install != Some(install) {
@@ -436,7 +434,6 @@ impl<S: Store> Engine<S> {
             // It may have given up what it sent before.
             if let Some(pair) = self.pair_mut(peer, group) {
                 pair.session.known.clear();
-                pair.session.key_said = false;
             }
         }
         self.settle_in_flight(peer, group);

@@ -1,54 +1,46 @@
-//! Offers by short ids (`docs/protocol.md`, section 6): a peer that offers messages is given a key, by which 8 bytes name a
-//! message. The key is the same for all peers of this engine, so that it can tell that two of them offer the same message.
+//! Offers by short ids (`docs/protocol.md`, section 6): 8 bytes name a message, under a key that follows from the receiver's
+//! `install`. It is the same for all its peers, so that it can tell that two of them offer the same message.
 //!
 //! A short id of something that is not known here is awaited under a *stand-in*, an id that nobody else can make; it gets
 //! its own id when that is known.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use hedgerow_proto::{GroupRef, MessageId, OfferKey, ShortOffer};
+use hedgerow_proto::{MessageId, ShortOffer};
 use rand::Rng as _;
 use rand_chacha::ChaCha12Rng;
 
-use super::transmit::{Draft, RECORD_OVERHEAD};
+use super::state::Link;
 use super::{Engine, LinkId};
-use crate::engine::lossy::Item;
 use crate::error::EngineError;
 use crate::reconcile::Key;
 use crate::seeded::SeededMap;
-use crate::store::{GroupNum, PeerNum, Store};
+use crate::store::{GroupNum, MessageRow, Store};
 
-/// How many of the latest messages are known by their short ids.
+/// How many of the latest messages are known by their short ids, in all groups.
 pub(super) const LATEST: usize = 4096;
+/// How many of a group's delivered messages are, when somebody offers by short ids for the first time.
+const FIRST: u64 = 1024;
 
 /// Short ids that are said to us.
 #[derive(Clone)]
 pub(super) struct Shorts {
-    key: u64,
     /// Of all stand-ins: nobody knows it.
     tail: [u8; 24],
     /// How many stand-ins are awaited.
     pub(super) stand_ins: usize,
-    known: Option<Known>,
-}
-
-/// What is known by its short id, since a peer offered something.
-#[derive(Debug, Clone, Default)]
-struct Known {
-    /// The latest messages that came, and those that are awaited.
+    /// Groups in which somebody offered by short ids.
+    groups: BTreeSet<GroupNum>,
+    /// Of these groups: the latest messages that came, and those that are awaited.
     ids: SeededMap<u64, MessageId>,
-    /// Groups and short ids of the latest messages, oldest first, each with the head of the log at that time.
-    latest: VecDeque<(GroupNum, u64, u64)>,
-    /// Of these groups, the latest messages are those after this position.
-    since: BTreeMap<GroupNum, u64>,
+    /// Short ids of the latest messages, oldest first.
+    latest: VecDeque<u64>,
 }
 
 impl std::fmt::Debug for Shorts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shorts")
-            .field("stand_ins", &self.stand_ins)
-            .field("known", &self.known)
-            .finish_non_exhaustive()
+        let Self { tail: _, stand_ins, groups, ids, latest } = self;
+        f.debug_tuple("Shorts").field(&(stand_ins, groups, ids, latest)).finish()
     }
 }
 
@@ -56,7 +48,8 @@ impl Shorts {
     pub(super) fn new(mut rng: ChaCha12Rng) -> Self {
         let mut tail = [0; 24];
         rng.fill_bytes(&mut tail);
-        Self { key: rng.next_u64().max(1), tail, stand_ins: 0, known: None }
+        let (groups, ids, latest) = (BTreeSet::new(), SeededMap::default(), VecDeque::new());
+        Self { tail, stand_ins: 0, groups, ids, latest }
     }
 
     /// What a message is awaited under of which nothing is known but its short id.
@@ -73,20 +66,27 @@ impl Shorts {
 
     /// How many of the latest messages are known by their short ids.
     pub(super) fn latest(&self) -> usize {
-        self.known.as_ref().map_or(0, |known| known.latest.len())
+        self.latest.len()
     }
 
     /// A group was removed.
     pub(super) fn forget(&mut self, group: GroupNum) {
-        if let Some(known) = &mut self.known {
-            known.since.remove(&group);
-        }
+        self.groups.remove(&group);
     }
 }
 
 impl<S: Store> Engine<S> {
+    /// By which key a message is offered over a link; none if it is offered by its full id. What was written and came since
+    /// the link is up is among the latest messages of the peer, should it hold it without our knowing.
+    pub(super) fn short_ids_for(&self, link: &Link, row: &MessageRow) -> Option<Key> {
+        let install = link.hello.as_ref().filter(|_| link.caps.positions)?.install;
+        let fresh = row.arrived >= link.since && row.timestamp_ms >= link.since.as_timestamp_ms();
+        let group = self.groups.get(&row.group).filter(|_| fresh)?;
+        Some(Key::of_offers(install, &group.id))
+    }
+
     fn short_of(&self, group: GroupNum, id: &MessageId) -> u64 {
-        let key = self.groups.get(&group).map(|group| Key::of_offers(self.shorts.key, &group.id));
+        let key = self.groups.get(&group).map(|group| Key::of_offers(self.install, &group.id));
         key.map_or(0, |key| key.short_id(id, 8))
     }
 
@@ -101,31 +101,26 @@ impl<S: Store> Engine<S> {
 
     /// A message came: whoever offers it by its short id is understood.
     pub(super) fn note_latest(&mut self, group: GroupNum, id: &MessageId) {
-        if self.shorts.known.is_none() {
+        if !self.shorts.groups.contains(&group) {
             return;
         }
-        let (short, head) = (self.short_of(group, id), self.groups.get(&group).map_or(0, |group| group.head));
-        let Some(known) = &mut self.shorts.known else { return };
-        known.ids.insert(short, *id);
-        known.latest.push_back((group, short, head));
-        if known.latest.len() > LATEST
-            && let Some((group, short, head)) = known.latest.pop_front()
+        let short = self.short_of(group, id);
+        let shorts = &mut self.shorts;
+        if shorts.ids.insert(short, *id).is_none() {
+            shorts.latest.push_back(short);
+        }
+        if shorts.latest.len() > LATEST
+            && let Some(short) = shorts.latest.pop_front()
         {
-            known.ids.remove(&short);
-            if let Some(since) = known.since.get_mut(&group) {
-                *since = head.max(*since);
-            }
+            shorts.ids.remove(&short);
         }
     }
 
     /// A message is awaited: whoever offers it by its short id is understood.
     pub(super) fn note_wanted(&mut self, group: GroupNum, id: &MessageId) {
-        if self.shorts.known.is_none() {
-            return;
-        }
-        let short = self.short_of(group, id);
-        if let Some(known) = &mut self.shorts.known {
-            known.ids.insert(short, *id);
+        if self.shorts.groups.contains(&group) {
+            let short = self.short_of(group, id);
+            self.shorts.ids.insert(short, *id);
         }
     }
 
@@ -133,70 +128,19 @@ impl<S: Store> Engine<S> {
     pub(super) fn note_unwanted(&mut self, group: GroupNum, id: &MessageId) {
         if self.shorts.is_stand_in(id) {
             self.shorts.stand_ins = self.shorts.stand_ins.saturating_sub(1);
-        } else if self.shorts.known.is_some() {
+        } else if self.shorts.groups.contains(&group) {
             let short = self.short_of(group, id);
-            if let Some(known) = &mut self.shorts.known {
-                known.ids.remove(&short);
-            }
-        }
-    }
-
-    /// A peer offers by full ids what it could offer by short ones.
-    pub(super) fn note_full_offer(&mut self, peer: PeerNum, group: GroupNum) {
-        let Some(head) = self.groups.get(&group).map(|group| group.head) else { return };
-        if self.shorts.known.is_none() {
-            self.shorts.known = Some(Known::default());
-            for (group, id) in self.wants.all() {
-                self.note_wanted(group, &id);
-            }
-        }
-        if let Some(known) = &mut self.shorts.known {
-            known.since.entry(group).or_insert(head);
-        }
-        if let Some(pair) = self.pair_mut(peer, group) {
-            pair.session.offers_in_full = true;
-        }
-    }
-
-    /// Gives a peer that offers something the key of short ids, once it is known to have all that would not be understood
-    /// by them.
-    pub(super) fn put_offer_key(
-        &mut self,
-        id: LinkId,
-        peer: PeerNum,
-        group: GroupNum,
-        name: GroupRef,
-        draft: &mut Draft,
-    ) {
-        let Some(&since) = self.shorts.known.as_ref().and_then(|known| known.since.get(&group)) else {
-            return;
-        };
-        if !self.links.get(&id).is_some_and(|link| link.caps.positions) {
-            return;
-        }
-        let Some(state) = self.groups.get(&group) else { return };
-        let pair = self.peers.get_mut(&peer).and_then(|peer| peer.groups.get_mut(&group));
-        let Some(pair) = pair.filter(|pair| pair.session.offers_in_full && !pair.session.key_said) else {
-            return;
-        };
-        if pair.first_lacking(&state.gone) > since && draft.take(RECORD_OVERHEAD) {
-            pair.session.key_said = true;
-            draft.put_offer_key(OfferKey { group: name, key: self.shorts.key }, Item::OfferKey { group });
-        }
-    }
-
-    pub(super) fn take_offer_key(&mut self, id: LinkId, record: OfferKey) {
-        let Some((peer, group)) = self.group_of(id, record.group) else { return };
-        let Some(group_id) = self.groups.get(&group).map(|group| group.id) else { return };
-        if let Some(pair) = self.pair_mut(peer, group) {
-            pair.session.offer_key = Some(Key::of_offers(record.key, &group_id));
+            self.shorts.ids.remove(&short);
         }
     }
 
     pub(super) fn take_short_offer(&mut self, id: LinkId, offer: &ShortOffer) -> Result<(), EngineError> {
         let Some((peer, group)) = self.group_of(id, offer.group) else { return Ok(()) };
+        if self.shorts.groups.insert(group) {
+            self.note_first(group)?;
+        }
         for &(position, short) in &offer.items {
-            let known = self.shorts.known.as_ref().and_then(|known| known.ids.get(&short)).copied();
+            let known = self.shorts.ids.get(&short).copied();
             let message = known.unwrap_or_else(|| self.shorts.stand_in(short));
             self.take_offered(id, peer, group, message, position)?;
         }
@@ -206,11 +150,17 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    /// What peers were given, or gave us, with a session that is over at their end.
-    pub(super) fn forget_offer_keys(&mut self, peer: PeerNum) {
-        for pair in self.peers.get_mut(&peer).into_iter().flat_map(|peer| peer.groups.values_mut()) {
-            pair.session.key_said = false;
-            pair.session.offer_key = None;
+    /// Somebody offers by short ids in a group for the first time.
+    fn note_first(&mut self, group: GroupNum) -> Result<(), EngineError> {
+        let head = self.groups.get(&group).map_or(0, |group| group.head);
+        for position in head.saturating_sub(FIRST) + 1..=head {
+            if let Some(row) = self.store.at(group, position)? {
+                self.note_latest(group, &row.id);
+            }
         }
+        for id in self.wants.of_group(group) {
+            self.note_wanted(group, &id);
+        }
+        Ok(())
     }
 }

@@ -22,7 +22,7 @@ use super::resend::Resend;
 use super::unasked::Unasked;
 use crate::config::LinkProfile;
 use crate::event::Traffic;
-use crate::reconcile::{Key, Sample};
+use crate::reconcile::Sample;
 use crate::record::InFlight;
 use crate::small::{SmallMap, SmallSet};
 use crate::spanset::SpanSet;
@@ -279,11 +279,6 @@ pub(super) struct Session {
     pub(super) tell_known: Option<u64>,
     /// The peer is to be told that nothing comes of reconciliation.
     pub(super) reconcile_stop: bool,
-    /// The key that the peer gave, by which it is offered messages by short ids.
-    pub(super) offer_key: Option<Key>,
-    /// The peer offers messages by full ids, and whether it was given our key.
-    pub(super) offers_in_full: bool,
-    pub(super) key_said: bool,
 }
 
 /// Something under way to a peer.
@@ -313,6 +308,8 @@ pub(super) struct Link {
     /// What the peer asked for that is not here, on wires that do not name its group.
     pub(super) unavailable_ids: IdQueue,
     pub(super) nonce: [u8; NONCE_LEN],
+    /// When it came up.
+    pub(super) since: Time,
     pub(super) hello_due: bool,
     /// The peer is known to have our HELLO.
     pub(super) hello_arrived: bool,

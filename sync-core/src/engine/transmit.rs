@@ -8,7 +8,7 @@ mod news;
 
 use bytes::Bytes;
 use hedgerow_proto::{
-    Announce, Ephemeral, Frame, GroupRef, Hello, OfferKey, Reconcile, Span, Summary, Visibility, limits,
+    Announce, Ephemeral, Frame, GroupRef, Hello, Reconcile, Span, Summary, Visibility, limits,
 };
 
 use super::lossy::{Item, Lossy};
@@ -57,12 +57,6 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn room(&self) -> usize {
         self.room
-    }
-
-    /// Puts in a key for which room was taken.
-    pub(super) fn put_offer_key(&mut self, key: OfferKey, item: Item) {
-        self.frame.offer_keys.push(key);
-        self.items.push(item);
     }
 
     /// Puts in a record for which room was taken.

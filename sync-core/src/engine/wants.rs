@@ -144,9 +144,9 @@ impl Wants {
         ids
     }
 
-    /// Everything, in no order.
-    pub(super) fn all(&self) -> Vec<(GroupNum, MessageId)> {
-        self.map.iter().map(|(&id, want)| (want.group, id)).collect()
+    /// Everything that is wanted, in no order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &MessageId> {
+        self.map.keys()
     }
 
     /// How many messages a peer is asked for.

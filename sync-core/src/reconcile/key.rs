@@ -28,12 +28,12 @@ impl Key {
         Self { short: pair(), place: pair() }
     }
 
-    /// The key of short ids in offers of a group to whoever gave `key` (`docs/protocol.md`, section 6).
+    /// The key of short ids in offers of a group to the store with this `install` (`docs/protocol.md`, section 6).
     #[must_use]
-    pub fn of_offers(key: u64, group: &GroupId) -> Self {
+    pub fn of_offers(install: u64, group: &GroupId) -> Self {
         let (words, _) = group.as_bytes().as_chunks::<8>();
         let first = words.first().map_or(0, |word| u64::from_be_bytes(*word));
-        Self { short: [key, first], place: [0; 2] }
+        Self { short: [install, first], place: [0; 2] }
     }
 
     /// The short id of a message: the first `width` bytes (at least 1, at most 8) of SipHash-1-3 of its id.

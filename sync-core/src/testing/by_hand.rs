@@ -61,6 +61,12 @@ pub fn batch(number: u32, messages: Vec<WireMessage>) -> Frame {
     Frame { batches: vec![batch], ..Frame::default() }
 }
 
+/// How many messages a frame offers.
+pub fn offers_in(frame: &Frame) -> usize {
+    let full: usize = frame.offers.iter().map(|offer| offer.items.len()).sum();
+    full + frame.short_offers.iter().map(|offer| offer.items.len()).sum::<usize>()
+}
+
 /// A frame in bytes.
 pub fn encode(frame: &Frame) -> Bytes {
     let mut bytes = Vec::new();

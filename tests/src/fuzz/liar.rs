@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hedgerow_proto::limits::MAX_BODY;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupRef, Hello, InStep, MessageId,
-    NativeCodec, Offer, OfferItem, OfferKey, PeerId, Request, ShortOffer, Span, Summary, Unavailable,
-    Visibility, WireMessage,
+    NativeCodec, Offer, OfferItem, PeerId, Request, ShortOffer, Span, Summary, Unavailable, Visibility,
+    WireMessage,
 };
 use hedgerow_sync_core::{EngineError, LinkId, LinkProfile};
 
@@ -128,9 +128,6 @@ impl Liar {
                 });
                 let messages = messages.collect();
                 frame.batches.push(Batch { group: group_ref, messages, chain });
-            }
-            3 if kind >= 192 => {
-                frame.offer_keys.push(OfferKey { group: group_ref, key: tape.number().max(1) })
             }
             3 if kind >= 128 => {
                 // Few numbers, so that several offer the same.

@@ -32,6 +32,10 @@ fn well_formed(frame: &Frame) {
         assert!(offer.items.iter().all(|item| item.position.is_some_and(|position| position > 0)));
         assert!(offer.items.is_sorted_by(|a, b| a.position < b.position));
     }
+    for offer in &frame.short_offers {
+        assert!(offer.items.iter().all(|(position, _)| *position > 0));
+        assert!(offer.items.is_sorted_by(|a, b| a.0 < b.0));
+    }
     for batch in &frame.batches {
         assert!(batch.messages.is_sorted_by(|a, b| a.position.is_none() || a.position < b.position));
         for message in &batch.messages {

@@ -118,7 +118,6 @@ impl Frames {
             let items: Vec<_> = offer.items.iter().map(|(at, short)| format!("{short:x}@{at}")).collect();
             parts.push(format!("OFFER {}", items.join(" ")));
         }
-        parts.extend(frame.offer_keys.iter().map(|_| "OFFER-KEY".to_owned()));
         for request in &frame.requests {
             let ids: Vec<_> = request.ids.iter().map(name).collect();
             parts.push(format!("REQUEST {} {}", spans(&request.positions), ids.join(" ")));

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hedgerow_proto::{
     Ack, Announce, Batch, Codec as _, DepRef, Ephemeral, Frame, GroupId, GroupRef, Hello, InStep, Lacks,
-    Message, MessageId, NativeCodec, Offer, OfferItem, OfferKey, Reconcile, ReconcileStep, Request,
-    ShortOffer, Span, Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage, limits,
+    Message, MessageId, NativeCodec, Offer, OfferItem, Reconcile, ReconcileStep, Request, ShortOffer, Span,
+    Summary, Symbols, Tombstone, Unavailable, Visibility, WireMessage, limits,
 };
 use hedgerow_sync_core::reconcile::Key;
 use rand::{Rng as _, RngExt as _};
@@ -26,8 +26,8 @@ pub(super) struct Liar {
     numbers: BTreeMap<usize, u64>,
     /// Ids that it heard of or made up, with their groups.
     known: Vec<(GroupId, MessageId)>,
-    /// Keys of short ids that it was given.
-    keys: Vec<u64>,
+    /// Of the stores that it met: these make short ids.
+    installs: Vec<u64>,
     /// Its highest position so far, of no log in particular.
     position: u64,
     made: u64,
@@ -42,7 +42,7 @@ impl Liar {
             rng,
             numbers: BTreeMap::new(),
             known: Vec::new(),
-            keys: Vec::new(),
+            installs: Vec::new(),
             position: 0,
             made: 0,
             false_tombstones,
@@ -130,10 +130,11 @@ impl Liar {
                 self.known.push((GroupId::from_bytes([0; 32]), id));
             }
         }
-        for key in frame.offer_keys.iter().map(|key| key.key) {
-            if self.keys.len() < MAX_KNOWN && !self.keys.contains(&key) {
-                self.keys.push(key);
-            }
+        let install = frame.hello.map(|hello| hello.install);
+        if let Some(install) = install.filter(|install| !self.installs.contains(install))
+            && self.installs.len() < MAX_KNOWN
+        {
+            self.installs.push(install);
         }
     }
 
@@ -164,11 +165,10 @@ impl Liar {
             Deed::EmptyOffers if self.rng.random_bool(0.5) => {
                 let count = *pick(&mut self.rng, &[1, 10, 100, 600]);
                 let of = *pick(&mut self.rng, groups);
-                let key = if self.keys.is_empty() { 1 } else { *pick(&mut self.rng, &self.keys) };
-                let key = Key::of_offers(key, &of);
+                let install = if self.installs.is_empty() { 1 } else { *pick(&mut self.rng, &self.installs) };
+                let key = Key::of_offers(install, &of);
                 let items = (0..count).map(|_| (self.next(), key.short_id(&self.any_id(), 8))).collect();
                 frame.short_offers = vec![ShortOffer { group, items, chain: self.rng.random() }];
-                frame.offer_keys = vec![OfferKey { group, key: self.rng.random_range(1..=u64::MAX) }];
             }
             Deed::EmptyOffers => {
                 let count = *pick(&mut self.rng, &[1, 10, 100, 600]);

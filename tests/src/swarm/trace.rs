@@ -209,7 +209,6 @@ fn records(frame: &Frame) -> String {
         let (count, of) = (offer.items.len(), group(offer.group));
         parts.push(format!("{count} short OFFER {of} at {}", positions.join(" ")));
     }
-    parts.extend(frame.offer_keys.iter().map(|key| format!("OFFER-KEY {}", group(key.group))));
     for request in &frame.requests {
         let of = group(request.group);
         parts.push(format!("REQUEST {of} {}, {} ids", spans(&request.positions), request.ids.len()));

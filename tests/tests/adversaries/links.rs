@@ -5,7 +5,7 @@ use hedgerow_sync_core::store::check;
 use hedgerow_sync_core::testing::Net;
 use hedgerow_sync_core::{EngineError, LinkId, LinkProfile};
 
-use crate::support::{Hand, announce, batch, encode, hello, message, no_id, offer};
+use crate::support::{Hand, announce, batch, encode, hello, message, no_id, offer, offers_in};
 
 /// Opens a link of a peer.
 fn open(net: &mut Net, id: PeerId, group: GroupId) -> Result<LinkId, EngineError> {
@@ -28,7 +28,7 @@ fn news(net: &mut Net, link: LinkId) -> usize {
     while let Some(bytes) = net.engines[0].poll_transmit(link, net.now, usize::MAX).unwrap() {
         let frame = NativeCodec::new().decode(bytes).unwrap();
         count += frame.batches.iter().map(|b| b.messages.len()).sum::<usize>();
-        count += frame.offers.iter().map(|o| o.items.len()).sum::<usize>();
+        count += offers_in(&frame);
     }
     count
 }

@@ -6,7 +6,7 @@ use hedgerow_proto::{
 };
 use hedgerow_sync_core::testing::Net;
 use hedgerow_sync_core::testing::by_hand;
-pub(crate) use hedgerow_sync_core::testing::by_hand::{announce, encode, hello};
+pub(crate) use hedgerow_sync_core::testing::by_hand::{announce, encode, hello, offers_in};
 use hedgerow_sync_core::{Engine, LinkId, LinkProfile, MemoryStore, ReceiveError, Time, Traffic};
 
 /// A peer whose frames are made by hand.

@@ -6,6 +6,7 @@ mod random;
 
 use hedgerow_proto::{GroupId, ReconcileStep, Visibility};
 
+use crate::testing::by_hand::offers_in;
 use crate::testing::{Net, Sent, peer};
 use crate::{Config, LinkProfile};
 
@@ -59,7 +60,7 @@ fn crossed(tap: &[Sent]) -> Crossed {
     let mut all = Crossed::default();
     for sent in tap {
         all.bodies += sent.messages().count();
-        all.offers += sent.frame.offers.iter().map(|offer| offer.items.len()).sum::<usize>();
+        all.offers += offers_in(&sent.frame);
         for record in &sent.frame.reconciles {
             match &record.step {
                 ReconcileStep::Symbols(symbols) => {

@@ -6,7 +6,7 @@ use hedgerow_proto::{
 
 use super::faults::{LIAR, Liar, message};
 use crate::store::{MESSAGE_WEIGHT, MemoryStore};
-use crate::testing::by_hand::{announce, encode, greeting, hello};
+use crate::testing::by_hand::{announce, encode, greeting, hello, offers_in};
 use crate::testing::{Faults, Net, open};
 use crate::{Config, LinkProfile, Time};
 
@@ -277,7 +277,7 @@ fn offers_and_tombstones_are_not_repeated_without_end_either() {
     let (mut offers, mut tombstones) = (0, 0);
     for n in 0..2_000 {
         for frame in liar.hear(&mut net) {
-            offers += frame.offers.iter().map(|offer| offer.items.len() as u64).sum::<u64>();
+            offers += offers_in(&frame) as u64;
             tombstones += frame.unavailables.iter().map(|gone| gone.tombstones.len() as u64).sum::<u64>();
         }
         states_that_it_holds_nothing(&mut net, &mut liar, group, &[], n);

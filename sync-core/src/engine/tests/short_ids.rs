@@ -1,13 +1,13 @@
-//! Offers by short ids: who is given a key, what is understood by it, and what a wrong one costs.
+//! Offers by short ids: what is understood by them, and what a wrong one costs.
 
 use hedgerow_proto::{
-    Frame, GroupId, GroupRef, Message, MessageId, Offer, OfferItem, OfferKey, PeerId, ShortOffer, Span,
-    Unavailable, Visibility,
+    Frame, GroupId, GroupRef, Message, MessageId, Offer, OfferItem, PeerId, ShortOffer, Span, Unavailable,
+    Visibility,
 };
 
 use super::faults::{Liar, message};
 use crate::reconcile::Key;
-use crate::testing::by_hand::{announce, batch, greeting, hello, wire};
+use crate::testing::by_hand::{batch, greeting, hello, wire};
 use crate::testing::{CLEAN, Faults, Net};
 use crate::{LinkProfile, PushPolicy};
 
@@ -33,13 +33,12 @@ fn unavailable(position: u64) -> Frame {
     Frame { unavailables: vec![Unavailable { group: ONE, positions, ids, tombstones }], ..Frame::default() }
 }
 
-/// What node 0 asks for, what it acknowledges, and the key that it gives.
+/// What node 0 asks for, and what it acknowledges.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
     asked: Vec<u64>,
     asked_ids: Vec<MessageId>,
     held: Vec<u64>,
-    key: Option<u64>,
 }
 
 fn hear(net: &mut Net, liar: &Liar) -> Heard {
@@ -51,23 +50,16 @@ fn hear(net: &mut Net, liar: &Liar) -> Heard {
             all.asked_ids.extend(request.ids);
         }
         all.held.extend(frame.acks.iter().flat_map(|ack| numbers(&ack.held)));
-        all.key = frame.offer_keys.first().map(|key| key.key).or(all.key);
     }
     assert_eq!(net.engines[0].audit(), Vec::<String>::new());
     all
 }
 
-/// A peer that offered its first message by its full id, and was given the key.
-fn with_key(net: &mut Net, name: u8, group: GroupId) -> (Liar, Key) {
+/// A peer, and the key by which node 0 understands it.
+fn met(net: &mut Net, name: u8, group: GroupId) -> (Liar, Key) {
     let liar = Liar::named(net, PeerId::from_bytes([name; 32]), &[group]);
-    let first = message(group, &format!("first of {name}"), &[]);
-    hear(net, &liar);
-    liar.say(net, &offer(1, first.id())).unwrap();
-    assert_eq!(hear(net, &liar), Heard { asked: vec![1], ..Heard::default() });
-    liar.send_at(net, 1, &first);
-    let heard = hear(net, &liar);
-    assert_eq!(heard.held, [1]);
-    (liar, Key::of_offers(heard.key.unwrap(), &group))
+    let hello = liar.hear(net).into_iter().find_map(|frame| frame.hello).unwrap();
+    (liar, Key::of_offers(hello.install, &group))
 }
 
 fn say_short(net: &mut Net, liar: &Liar, key: Key, position: u64, message: &Message) -> Heard {
@@ -75,22 +67,23 @@ fn say_short(net: &mut Net, liar: &Liar, key: Key, position: u64, message: &Mess
     hear(net, liar)
 }
 
-// spec: offer-key, offer-short, offer-short-asked
+// spec: offer-short, offer-short-asked
 #[test]
-fn who_offers_is_given_a_key_and_is_understood_by_it() {
+fn what_is_offered_by_a_short_id_is_asked_for_or_acknowledged() {
     let (mut net, group) = node();
-    let (liar, key) = with_key(&mut net, 80, group);
+    let before = net.publish(0, group, "before");
+    let (liar, key) = met(&mut net, 80, group);
     let second = message(group, "second", &[]);
     let asked = Heard { asked: vec![2], ..Heard::default() };
     assert_eq!(say_short(&mut net, &liar, key, 2, &second), asked);
     liar.send_at(&mut net, 2, &second);
     assert_eq!(hear(&mut net, &liar), Heard { held: vec![2], ..Heard::default() });
-    assert_eq!(net.bodies(0, group), ["first of 80", "second"]);
-    // What is held already is acknowledged, from whomever it came, and our own too.
+    assert_eq!(net.bodies(0, group), ["before", "second"]);
+    // What is held already is acknowledged, from whomever it came, and our own too, of before as well.
     let ours = net.publish(0, group, "ours");
-    liar.say(&mut net, &short_offer(vec![(3, key.short_id(&ours, 8)), (4, key.short_id(&second.id(), 8))]))
-        .unwrap();
-    assert_eq!(hear(&mut net, &liar), Heard { held: vec![3, 4], ..Heard::default() });
+    let items = (3..).zip([ours, second.id(), before].map(|id| key.short_id(&id, 8))).collect();
+    liar.say(&mut net, &short_offer(items)).unwrap();
+    assert_eq!(hear(&mut net, &liar), Heard { held: vec![3, 4, 5], ..Heard::default() });
     assert!(net.engines[0].outstanding()[0].is_settled());
 }
 
@@ -98,8 +91,8 @@ fn who_offers_is_given_a_key_and_is_understood_by_it() {
 #[test]
 fn of_two_that_offer_one_message_by_short_ids_one_is_asked() {
     let (mut net, group) = node();
-    let (ann, key) = with_key(&mut net, 80, group);
-    let (bob, same) = with_key(&mut net, 81, group);
+    let (ann, key) = met(&mut net, 80, group);
+    let (bob, same) = met(&mut net, 81, group);
     let wanted = message(group, "wanted", &[]);
     assert_eq!(say_short(&mut net, &ann, key, 7, &wanted).asked, [7]);
     assert_eq!(say_short(&mut net, &bob, same, 9, &wanted), Heard::default());
@@ -128,9 +121,9 @@ fn of_two_that_offer_one_message_by_short_ids_one_is_asked() {
 fn a_short_id_a_full_one_and_a_dependency_are_of_one_message() {
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let (mut net, group) = node();
-        let (ann, key) = with_key(&mut net, 80, group);
-        let (bob, _) = with_key(&mut net, 81, group);
-        let (cas, _) = with_key(&mut net, 82, group);
+        let (ann, key) = met(&mut net, 80, group);
+        let (bob, _) = met(&mut net, 81, group);
+        let (cas, _) = met(&mut net, 82, group);
         let parent = message(group, "parent", &[]);
         let child = message(group, "child", &[&parent]);
         let mut asked = Vec::new();
@@ -147,7 +140,7 @@ fn a_short_id_a_full_one_and_a_dependency_are_of_one_message() {
         assert_eq!(asked.len(), 1, "{order:?}: {asked:?}");
         assert_eq!(net.engines[0].missing(group)[0].id, parent.id(), "{order:?}");
         cas.send_at(&mut net, 8, &parent);
-        assert_eq!(net.bodies(0, group)[3..], ["parent", "child"], "{order:?}");
+        assert_eq!(net.bodies(0, group), ["parent", "child"], "{order:?}");
         assert_eq!(hear(&mut net, &ann).held, [5], "{order:?}");
         assert_eq!(hear(&mut net, &bob).held, [6], "{order:?}");
         assert!(
@@ -160,19 +153,19 @@ fn a_short_id_a_full_one_and_a_dependency_are_of_one_message() {
 #[test]
 fn who_sends_something_else_than_its_short_id_says_hides_nothing() {
     let (mut net, group) = node();
-    let (ann, key) = with_key(&mut net, 80, group);
-    let (bob, _) = with_key(&mut net, 81, group);
+    let (ann, key) = met(&mut net, 80, group);
+    let (bob, _) = met(&mut net, 81, group);
     let (wanted, other) = (message(group, "wanted", &[]), message(group, "other", &[]));
     assert_eq!(say_short(&mut net, &ann, key, 5, &wanted).asked, [5]);
     assert_eq!(say_short(&mut net, &bob, key, 6, &wanted), Heard::default());
     ann.send_at(&mut net, 5, &other);
     assert_eq!(hear(&mut net, &bob).asked, [6]);
     bob.send_at(&mut net, 6, &wanted);
-    assert_eq!(net.bodies(0, group)[2..], ["other", "wanted"]);
+    assert_eq!(net.bodies(0, group), ["other", "wanted"]);
 }
 
 #[test]
-fn short_ids_that_nobody_gave_a_key_for_cost_a_body_and_no_more() {
+fn short_ids_under_another_key_cost_a_body_and_no_more() {
     let (mut net, group) = node();
     let ours = net.publish(0, group, "ours");
     let ann = Liar::named(&mut net, PeerId::from_bytes([80; 32]), &[group]);
@@ -196,48 +189,14 @@ fn short_ids_that_nobody_gave_a_key_for_cost_a_body_and_no_more() {
     assert!(net.log(0, group).iter().any(|entry| entry.id == ours));
 }
 
-// spec: offer-key
-#[test]
-fn no_key_is_given_to_who_may_offer_what_came_long_ago() {
-    let (mut net, group) = node();
-    for n in 0..5 {
-        net.publish(0, group, &n.to_string());
-    }
-    let liar = Liar::named(&mut net, PeerId::from_bytes([80; 32]), &[group]);
-    hear(&mut net, &liar);
-    let first = message(group, "first", &[]);
-    liar.say(&mut net, &offer(1, first.id())).unwrap();
-    liar.send_at(&mut net, 1, &first);
-    let heard = hear(&mut net, &liar);
-    assert_eq!((heard.held, heard.key), (vec![1], None), "it is not known to hold the five");
-    let held = vec![Span { first: 1, last: 5 }];
-    let ack = hedgerow_proto::Ack {
-        group: ONE,
-        held,
-        known: vec![],
-        ids: vec![],
-        duplicates: 0,
-        chain: 0,
-        reset: 0,
-    };
-    liar.say(&mut net, &Frame { acks: vec![ack], ..Frame::default() }).unwrap();
-    let second = message(group, "second", &[]);
-    liar.say(&mut net, &offer(2, second.id())).unwrap();
-    liar.send_at(&mut net, 2, &second);
-    assert!(hear(&mut net, &liar).key.is_some());
-    // Once is enough.
-    let third = message(group, "third", &[]);
-    liar.say(&mut net, &offer(3, third.id())).unwrap();
-    liar.send_at(&mut net, 3, &third);
-    assert_eq!(hear(&mut net, &liar).key, None);
-}
-
 #[test]
 fn what_came_too_long_ago_costs_a_body() {
     let (mut net, group) = node();
-    let (liar, key) = with_key(&mut net, 80, group);
+    let (liar, key) = met(&mut net, 80, group);
     let old = message(group, "old", &[]);
+    assert_eq!(say_short(&mut net, &liar, key, 2, &old).asked, [2]);
     liar.send_at(&mut net, 2, &old);
+    assert_eq!(say_short(&mut net, &liar, key, 7, &old).held, [2, 7]);
     for n in 0..super::super::shorts::LATEST {
         net.publish(0, group, &n.to_string());
     }
@@ -245,13 +204,6 @@ fn what_came_too_long_ago_costs_a_body() {
     assert_eq!(say_short(&mut net, &liar, key, 3, &old).asked, [3]);
     liar.send_at(&mut net, 3, &old);
     assert_eq!(hear(&mut net, &liar).held, [3]);
-    // Who comes now is not given the key before it has what is not understood any more.
-    let late = Liar::named(&mut net, PeerId::from_bytes([81; 32]), &[group]);
-    let news = message(group, "news", &[]);
-    late.say(&mut net, &offer(1, news.id())).unwrap();
-    late.send_at(&mut net, 1, &news);
-    let heard = hear(&mut net, &late);
-    assert_eq!((heard.held, heard.key), (vec![1], None));
 }
 
 /// What node 0 offers: how many by full ids, and by which short ones.
@@ -261,66 +213,42 @@ fn offers(net: &mut Net, liar: &Liar) -> (usize, Vec<(u64, u64)>) {
     (full, frames.into_iter().flat_map(|frame| frame.short_offers).flat_map(|offer| offer.items).collect())
 }
 
-// spec: offer-short
+// spec: offer-short, offer-short-id
 #[test]
-fn offers_go_by_short_ids_under_the_key_of_the_latest_session() {
+fn what_was_written_since_the_link_is_up_is_offered_by_a_short_id() {
     let (mut net, group) = node();
+    net.publish(0, group, "before");
+    net.now = net.now + 10;
     let name = PeerId::from_bytes([80; 32]);
     let profile = LinkProfile { push: PushPolicy::OfferFirst, ..LinkProfile::reliable() };
     net.engines[0].set_visibility(name, group, Visibility::Shared).unwrap();
-    let liar = Liar { link: net.engines[0].link_up(name, profile.clone(), net.now).unwrap() };
-    liar.say(&mut net, &Frame { hello: Some(hello(1)), ..greeting(&[group]) }).unwrap();
-    net.publish(0, group, "one");
-    assert_eq!(offers(&mut net, &liar), (1, vec![]));
-    let give = |key| Frame { offer_keys: vec![OfferKey { group: ONE, key }], ..Frame::default() };
-    let short = |key, id| Key::of_offers(key, &group).short_id(&id, 8);
-    liar.say(&mut net, &give(5)).unwrap();
-    let two = net.publish(0, group, "two");
-    let three = net.publish(0, group, "three");
-    assert_eq!(offers(&mut net, &liar), (0, vec![(2, short(5, two)), (3, short(5, three))]));
-    liar.say(&mut net, &give(6)).unwrap();
-    let four = net.publish(0, group, "four");
-    assert_eq!(offers(&mut net, &liar), (0, vec![(4, short(6, four))]));
-    // Whoever says HELLO again may have begun anew.
-    let again = net.engines[0].link_up(name, profile, net.now).unwrap();
-    let again = Liar { link: again };
-    again.say(&mut net, &Frame { hello: Some(hello(1)), ..greeting(&[group]) }).unwrap();
-    net.publish(0, group, "five");
-    let (full, short) = offers(&mut net, &again);
-    assert_eq!((full > 0, short), (true, vec![]));
+    for install in [1, 77] {
+        let liar = Liar { link: net.engines[0].link_up(name, profile.clone(), net.now).unwrap() };
+        liar.say(&mut net, &Frame { hello: Some(hello(install)), ..greeting(&[group]) }).unwrap();
+        let known = net.log(0, group).len();
+        assert_eq!(offers(&mut net, &liar), (known, vec![]), "all that was there before");
+        let new = ["two", "three"].map(|text| net.publish(0, group, text));
+        let other = Liar::named(&mut net, PeerId::from_bytes([81; 32]), &[group]);
+        other.send_at(&mut net, install, &message(group, &format!("old {install}"), &[]));
+        let key = Key::of_offers(install, &group);
+        let short = (known as u64 + 1..).zip(new.map(|id| key.short_id(&id, 8))).collect();
+        net.now = net.now + 200;
+        assert_eq!(offers(&mut net, &liar), (1, short), "the other one was written long ago");
+        net.engines[0].link_down(liar.link, net.now);
+        net.engines[0].link_down(other.link, net.now);
+    }
 }
 
 #[test]
-fn a_key_for_a_group_that_is_not_shared_is_ignored() {
+fn short_ids_in_a_group_that_is_not_shared_are_ignored() {
     let (mut net, group) = node();
     let liar = Liar::named(&mut net, PeerId::from_bytes([80; 32]), &[group]);
     for number in [2, 9] {
-        let key = OfferKey { group: GroupRef::Number(number), key: 5 };
-        liar.say(&mut net, &Frame { offer_keys: vec![key], ..Frame::default() }).unwrap();
         let offer = ShortOffer { group: GroupRef::Number(number), items: vec![(1, 1)], chain: 0 };
         liar.say(&mut net, &Frame { short_offers: vec![offer], ..Frame::default() }).unwrap();
     }
     assert_eq!(hear(&mut net, &liar), Heard::default());
-    assert_eq!(net.engines[0].traffic().refused, 4);
-}
-
-#[test]
-fn who_left_and_joined_again_is_given_the_key_again() {
-    let (mut net, group) = node();
-    let (liar, key) = with_key(&mut net, 80, group);
-    let gone = hedgerow_proto::Announce { visibility: Visibility::Invisible, ..announce(group, 1) };
-    liar.say(&mut net, &Frame { announces: vec![gone], ..Frame::default() }).unwrap();
-    let back = hedgerow_proto::Announce { reset: 3, ..announce(group, 2) };
-    liar.say(&mut net, &Frame { announces: vec![back], ..Frame::default() }).unwrap();
-    hear(&mut net, &liar);
-    let news = message(group, "news", &[]);
-    let items = vec![OfferItem { position: Some(1), id: news.id() }];
-    let two = GroupRef::Number(2);
-    liar.say(&mut net, &Frame { offers: vec![Offer { group: two, items, chain: 0 }], ..Frame::default() })
-        .unwrap();
-    liar.say(&mut net, &batch(2, vec![wire(&news, Some(1))])).unwrap();
-    let given = hear(&mut net, &liar).key.map(|key| Key::of_offers(key, &group).short_id(&news.id(), 8));
-    assert_eq!(given, Some(key.short_id(&news.id(), 8)), "all that came is understood");
+    assert_eq!(net.engines[0].traffic().refused, 2);
 }
 
 /// Offers cross between all; `Faults` decide whether anything is lost.
@@ -355,16 +283,12 @@ fn mesh(seed: u64, faults: Option<Faults>) -> (usize, usize) {
 }
 
 #[test]
-fn a_mesh_offers_by_short_ids_once_it_is_level() {
+fn a_mesh_offers_by_short_ids() {
     let (full, short) = mesh(1, None);
-    assert!(short > 4 * full, "{full} by full ids, {short} by short ones");
+    assert!(full == 0 && short > 100, "{full} by full ids, {short} by short ones");
     assert_eq!(mesh(1, None), (full, short));
-}
-
-#[test]
-fn on_lossy_links_a_lost_key_is_given_again() {
     for seed in 0..6 {
         let (full, short) = mesh(seed, Some(Faults { loss: 0.4, duplication: 0.1, ..CLEAN }));
-        assert!(short > full, "seed {seed}: {full} by full ids, {short} by short ones");
+        assert!(full == 0 && short > 100, "seed {seed}: {full} by full ids, {short} by short ones");
     }
 }

@@ -60,7 +60,6 @@ impl<S: Store> Engine<S> {
         let spans = held.clone();
         let reset = self.links.get(&id).and_then(|link| link.resets.get(&group)).copied().unwrap_or(0);
         draft.frame.acks.push(Ack { group: name, held, known, ids, duplicates, chain, reset });
-        self.put_offer_key(id, peer, group, name, draft);
         let alone = self.peers.get(&peer).is_none_or(|state| state.links.len() < 2);
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.acks_out += 1;

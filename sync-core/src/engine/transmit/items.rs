@@ -99,7 +99,6 @@ impl<S: Store> Engine<S> {
                 | Item::Sent { group, .. }
                 | Item::Answer { group, .. }
                 | Item::Request { group, .. }
-                | Item::OfferKey { group }
                 | Item::CallBack { group, .. }
                 | Item::Unavailable { group, .. } => group,
             };
@@ -147,7 +146,6 @@ impl<S: Store> Engine<S> {
                     session.to_request.push_back_with(id, theirs);
                     self.wants.set_said(&id, false);
                 }
-                Item::OfferKey { .. } => session.key_said = false,
                 Item::CallBack { positions, .. } => {
                     let open = positions.into_iter().flat_map(|span| span.first..=span.last);
                     for position in open {

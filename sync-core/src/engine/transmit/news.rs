@@ -65,7 +65,7 @@ impl<S: Store> Engine<S> {
                 }
                 continue;
             } else {
-                let put = self.put_offer(id, peer, &row, urgent, (&mut offer, &mut short), draft);
+                let put = self.put_offer(id, &row, urgent, (&mut offer, &mut short), draft);
                 if matches!(put, Put::Done) {
                     self.sent(id, peer, &row, InFlight::Offer, draft);
                 }
@@ -101,7 +101,6 @@ impl<S: Store> Engine<S> {
     fn put_offer(
         &mut self,
         id: LinkId,
-        peer: PeerNum,
         row: &MessageRow,
         urgent: bool,
         (offer, short): (&mut Offer, &mut ShortOffer),
@@ -116,8 +115,7 @@ impl<S: Store> Engine<S> {
         }
         // Positions in a record ascend; what is due again may lie below.
         let positions = link.caps.positions;
-        let pair = self.peers.get(&peer).and_then(|peer| peer.groups.get(&row.group));
-        if let Some(key) = pair.and_then(|pair| pair.session.offer_key).filter(|_| positions) {
+        if let Some(key) = self.short_ids_for(link, row) {
             if short.items.last().is_some_and(|&(last, _)| last >= row.position) {
                 return Put::Full;
             }

@@ -9,7 +9,7 @@ use hedgerow_proto::{
 
 use crate::engine::tests::faults::{LIAR, Liar, message};
 use crate::reconcile::{Key, Sample, Sketch, Symbol};
-use crate::testing::by_hand::{NONCE, announce, encode, hear, hello};
+use crate::testing::by_hand::{NONCE, announce, encode, hear, hello, offers_in};
 use crate::testing::{Net, descriptor};
 use crate::{Config, LinkProfile};
 use hedgerow_proto::{PeerId, Visibility};
@@ -132,7 +132,7 @@ fn who_has_not_said_hello_says_symbols_of_its_set_at_once() {
     let came: Vec<Symbol> = Symbol::read(&symbols.bytes, symbols.width).collect();
     assert_eq!(Sketch::new(key, shorts).next_symbols(came.len()), came);
     assert!((4..40).contains(&came.len()));
-    assert!(scene.first.iter().all(|frame| frame.offers.is_empty() && frame.batches.is_empty()));
+    assert!(scene.first.iter().all(|frame| offers_in(frame) == 0 && frame.batches.is_empty()));
 }
 
 // spec: reconcile-who
@@ -152,7 +152,7 @@ fn who_has_said_hello_and_has_the_higher_nonce_asks() {
         frames.iter().flat_map(|frame| &frame.batches).map(|batch| batch.messages.len()).sum::<usize>(),
         4
     );
-    assert!(frames.iter().all(|frame| frame.offers.is_empty()));
+    assert!(frames.iter().all(|frame| offers_in(frame) == 0));
 }
 
 /// Both begin at once, as their HELLOs crossed and both think it is theirs to do: the lower nonce says symbols.
@@ -302,7 +302,7 @@ fn sets_that_cancel_are_tried_under_other_keys_and_given_up() {
             assert_eq!(next, salt + 1);
         } else {
             assert!(stops(&frames));
-            let offers: usize = frames.iter().flat_map(|f| &f.offers).map(|offer| offer.items.len()).sum();
+            let offers: usize = frames.iter().map(offers_in).sum();
             let bodies: usize = frames.iter().flat_map(|f| &f.batches).map(|b| b.messages.len()).sum();
             assert_eq!(offers + bodies, MANY);
         }
@@ -381,7 +381,7 @@ fn a_lie_about_what_is_lacked_costs_the_liar() {
     // Another peer that holds nothing gets all.
     let other = Liar::named(&mut scene.net, PeerId::from_bytes([98; 32]), &[group]);
     let frames = other.hear(&mut scene.net);
-    let offers: usize = frames.iter().flat_map(|f| &f.offers).map(|offer| offer.items.len()).sum();
+    let offers: usize = frames.iter().map(offers_in).sum();
     let bodies: usize = frames.iter().flat_map(|f| &f.batches).map(|b| b.messages.len()).sum();
     assert_eq!(offers + bodies, MANY);
 }
