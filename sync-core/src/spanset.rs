@@ -455,7 +455,24 @@ mod tests {
                     prop_assert_eq!(set.contains(n), model.contains(&n));
                     prop_assert_eq!(set.first_from(n), model.range(n..).next().copied());
                     prop_assert_eq!(set.first_absent(n), (n..).find(|m| !model.contains(m)).unwrap());
+                    let end = |first: u64, within: &dyn Fn(u64) -> bool| (first..).take_while(|&m| within(m)).last();
+                    let rest = end(n, &|m| model.contains(&m)).map(|last| Span { first: n, last });
+                    prop_assert_eq!(set.span_from(n), rest);
+                    let both = |m: u64| model.contains(&m) && other.contains(m);
+                    let common = (n..75).find(|&m| both(m)).map(|first| Span { first, last: end(first, &both).unwrap() });
+                    prop_assert_eq!(set.common_from(&other, n), common);
+                    let outside = model.range(n..).copied().find(|&m| !other.contains(m));
+                    prop_assert_eq!(set.first_outside(&other, n), outside);
                 }
+                let mut closed = set.clone();
+                closed.close_first_gap();
+                let gap = set.spans().next().map(|low| low.last).zip(set.spans().nth(1).map(|high| high.first));
+                let between = gap.map_or(0..0, |(low, high)| low + 1..high);
+                prop_assert!(closed.spans().zip(closed.spans().skip(1)).all(|(a, b)| a.last + 1 < b.first));
+                prop_assert_eq!(
+                    closed.spans().flat_map(|s| s.first..=s.last).collect::<BTreeSet<_>>(),
+                    model.iter().copied().chain(between).collect::<BTreeSet<_>>()
+                );
                 prop_assert_eq!(set.len(), model.len() as u64);
                 prop_assert_eq!(SpanSet::from_bytes(&set.to_bytes()), Some(set.clone()));
             }
