@@ -265,3 +265,25 @@ impl<S: Store> Engine<S> {
         self.wake_link(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_taken_out_up_to_the_room_for_them_and_matches_go_first() {
+        let spans = |from: u64| (0..3).map(|n| Span::one(from + 2 * n)).collect::<Vec<_>>();
+        let all = Steps {
+            matched: spans(1).into_iter().collect(),
+            unmatched: spans(2).into_iter().collect(),
+            ..Steps::new(true)
+        };
+        for room in 0..8 {
+            let mut steps = all.clone();
+            let (matched, unmatched) = steps.take_answers(room);
+            assert_eq!(matched, spans(1)[..room.min(3)]);
+            assert_eq!(unmatched, spans(2)[..room.saturating_sub(3).min(3)]);
+            assert_eq!(steps.has_answers(), room < 6);
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod random;
 use hedgerow_proto::{GroupId, Span, Visibility};
 
 use crate::testing::{Net, Sent, descriptor, peer};
-use crate::{Engine, MemoryStore};
+use crate::{Config, Engine, MemoryStore};
 
 /// Two nodes that share some groups, wrote in turns, and are settled, without a link.
 fn settled(groups: usize, seed: u64) -> (Net, Vec<GroupId>) {
@@ -76,6 +76,25 @@ fn two_in_step_say_a_value_for_each_group_and_nothing_else() {
     }
     net.assert_silent();
     net.disconnect(wire);
+}
+
+/// Who knows the peer's log has nothing to find out, however long its own is.
+#[test]
+fn a_long_log_is_in_step_where_the_peer_has_one_that_is_known() {
+    let config = Config { reconcile_from: 4, ..Config::default() };
+    let mut net = Net::with(2, 11, config);
+    let group = net.group("g", false);
+    let wire = net.connect(0, 1);
+    net.run(1_000);
+    for k in 0..5 {
+        net.publish(0, group, &format!("message {k}"));
+    }
+    net.run(1_000);
+    net.disconnect(wire);
+    let tap = meet(&mut net);
+    for n in [0, 1] {
+        assert_eq!((values(&tap, n), announces(&tap, n)), (1, 0));
+    }
 }
 
 #[test]

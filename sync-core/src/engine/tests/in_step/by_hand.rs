@@ -169,3 +169,73 @@ fn whoever_wants_everything_in_full_gets_one_announcement_each() {
     }
     assert_eq!(net.engines[0].audit(), Vec::<String>::new());
 }
+
+// spec: in-step-name
+#[test]
+fn only_the_name_that_is_not_matched_is_announced_and_only_to_a_peer_that_said_hello() {
+    let (mut net, groups, link) = met(&["one", "two"], Config::default());
+    listen(&mut net, link);
+    net.publish(0, groups[0], "before HELLO");
+    assert_eq!(announced(&listen(&mut net, link)), []);
+    say(&mut net, link, &greeting(&groups)).unwrap();
+    say(&mut net, link, &Frame { matched: vec![Span::one(2)], ..Frame::default() }).unwrap();
+    assert_eq!(announced(&listen(&mut net, link)), [1]);
+    // Only now is one of them named by a value that was matched, and the other one by a value that was not.
+    let (mut net, groups, link) = met(&["one", "two"], Config::default());
+    listen(&mut net, link);
+    say(&mut net, link, &greeting(&groups)).unwrap();
+    say(&mut net, link, &Frame { matched: vec![Span::one(2)], ..Frame::default() }).unwrap();
+    net.publish(0, groups[1], "new");
+    let heard = listen(&mut net, link);
+    assert_eq!(heard[0].batches[0].group, GroupRef::Number(2));
+    assert_eq!(announced(&heard), []);
+}
+
+// spec: in-step
+#[test]
+fn who_has_another_store_than_the_one_that_was_met_is_told_everything_in_full() {
+    let (mut net, groups, link) = met(&["g"], Config::default());
+    say(&mut net, link, &Frame { hello: Some(hello(2)), ..greeting(&groups) }).unwrap();
+    let heard = listen(&mut net, link);
+    assert!(heard.iter().all(|frame| frame.in_step.is_none()));
+    assert_eq!(announced(&heard), [1]);
+}
+
+// spec: in-step
+#[test]
+fn a_group_that_is_added_later_is_announced_in_full() {
+    let (mut net, groups, link) = met(&["one"], Config::default());
+    listen(&mut net, link);
+    say(&mut net, link, &greeting(&groups)).unwrap();
+    let later = net.group("later", false);
+    net.engines[0].set_visibility(PeerId::from_bytes(LIAR), later, Visibility::Shared).unwrap();
+    let heard = listen(&mut net, link);
+    assert!(heard.iter().all(|frame| frame.in_step.is_none()));
+    assert_eq!(announced(&heard), [2]);
+}
+
+#[test]
+fn no_number_is_given_twice_when_there_are_no_more() {
+    let (mut net, _, link) = met(&["one", "two", "three"], Config::default());
+    net.engines[0].links.get_mut(&link).unwrap().next_number = u32::MAX - 2;
+    let said: Vec<InStep> = listen(&mut net, link).into_iter().filter_map(|frame| frame.in_step).collect();
+    assert_eq!(said.len(), 1);
+    assert_eq!((said[0].first, said[0].values.len()), (u32::MAX - 2, 2));
+}
+
+/// A group that was hidden and is shown again has another name, which answers to the old one do not concern.
+#[test]
+fn an_answer_for_a_name_that_is_void_says_nothing_of_the_next_one() {
+    let (mut net, groups, link) = met(&["one", "two"], Config::default());
+    listen(&mut net, link);
+    say(&mut net, link, &greeting(&groups)).unwrap();
+    for visibility in [Visibility::Invisible, Visibility::Shared] {
+        net.engines[0].set_visibility(PeerId::from_bytes(LIAR), groups[1], visibility).unwrap();
+        net.drain(0);
+    }
+    let back = announced(&listen(&mut net, link));
+    assert_eq!(back, [2, 3], "a farewell, and the new name");
+    let unmatched = vec![Span { first: 1, last: 2 }];
+    say(&mut net, link, &Frame { unmatched, ..Frame::default() }).unwrap();
+    assert_eq!(announced(&listen(&mut net, link)), [1]);
+}
