@@ -95,10 +95,8 @@ fn a_read_returns_while_a_write_is_open() {
         .unwrap();
 }
 
-/// Moments that follow each other without a pause leave SQLite none in which to start the log over, so that the writer
-/// waits for one.
-#[test]
-fn short_moments_one_after_the_other_do_not_make_the_log_grow() {
+/// A store whose log is started over after 100 pages, and a reader of it; the folder goes when it is dropped.
+fn writer_and_reader() -> (tempfile::TempDir, std::path::PathBuf, SqliteStore, SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let mut options = Options::default();
@@ -107,6 +105,14 @@ fn short_moments_one_after_the_other_do_not_make_the_log_grow() {
     prepare(&mut store).unwrap();
     store.commit().unwrap();
     let reader = SqliteStore::open_read_only(&path, impatient()).unwrap();
+    (folder, path, store, reader)
+}
+
+/// Moments that follow each other without a pause leave SQLite none in which to start the log over, so that the writer
+/// waits for one.
+#[test]
+fn short_moments_one_after_the_other_do_not_make_the_log_grow() {
+    let (_folder, path, mut store, reader) = writer_and_reader();
     let over = std::sync::atomic::AtomicBool::new(false);
     let mut most = 0;
     std::thread::scope(|scope| {
@@ -132,14 +138,7 @@ fn short_moments_one_after_the_other_do_not_make_the_log_grow() {
 /// What is committed during a moment stays in the log until it ends, and not longer.
 #[test]
 fn a_long_moment_keeps_the_log_and_its_end_frees_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.db");
-    let mut options = Options::default();
-    options.checkpoint_pages = 100;
-    let mut store = SqliteStore::open(&path, options).unwrap();
-    prepare(&mut store).unwrap();
-    store.commit().unwrap();
-    let reader = SqliteStore::open_read_only(&path, impatient()).unwrap();
+    let (_folder, path, mut store, reader) = writer_and_reader();
     reader
         .at_one_moment(|reader| {
             assert_eq!(head(reader), 0);
