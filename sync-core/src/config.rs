@@ -74,8 +74,8 @@ pub struct Config {
     /// Two peers that may differ by more messages of a group than this, and know too little of each other's logs, find out
     /// what they differ by, on reliable links, before they offer anything. `u64::MAX`: never.
     pub reconcile_from: u64,
-    /// With how many peers, over all groups, this is done at a time. Each takes 24 bytes of memory for each message of the
-    /// group; with the others, everything is offered.
+    /// How often this is done at a time, over all peers and groups. Each takes 24 bytes of memory for each message of the
+    /// group; with the others, everything is offered. A peer with two or more than another one gives one up to it.
     pub max_reconciles: usize,
     /// After this time, in ms, it is done again with the same peer in the same group; before, everything is offered. Each
     /// costs a look at each message. A peer may begin it after half of that.

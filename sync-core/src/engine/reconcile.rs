@@ -153,7 +153,19 @@ impl<S: Store> Engine<S> {
             && link.stances.get(&group) == Some(&Visibility::Shared)
             && state.head > 0
             && rested
-            && self.reconciles.len() < self.config.max_reconciles
+            && (self.reconciles.len() < self.config.max_reconciles || self.crowding(peer).is_some())
+    }
+
+    /// Where one more of a peer has no room: the one that gives way, the longest silent of whichever peer has most, if
+    /// that one still has more than this peer afterwards. So a peer that is silent in many groups keeps out nobody else.
+    fn crowding(&self, peer: PeerNum) -> Option<(PeerNum, GroupNum)> {
+        let has = |peer: PeerNum| self.reconciles.keys().filter(|(of, _)| *of == peer).count();
+        let (&(most, _), _) = self.reconciles.iter().max_by_key(|((of, _), _)| has(*of))?;
+        if has(most) < has(peer) + 2 {
+            return None;
+        }
+        let of_most = self.reconciles.iter().filter(|((of, _), _)| *of == most);
+        of_most.min_by_key(|(_, run)| run.deadline).map(|(&pair, _)| pair)
     }
 
     fn group_and_pair(&self, peer: PeerNum, group: GroupNum) -> Option<(&Group, &PeerGroup)> {
@@ -240,6 +252,10 @@ impl<S: Store> Engine<S> {
         let deadline = self.now + self.config.reconcile_timeout_ms.max(1);
         if let Some(before) = self.reconciles.remove(&(peer, group)) {
             self.timers.remove(&(before.deadline, Timer::Reconcile(peer, group)));
+        } else if self.reconciles.len() >= self.config.max_reconciles
+            && let Some((crowding, of)) = self.crowding(peer)
+        {
+            self.give_up_reconcile(crowding, of, true);
         }
         self.timers.insert((deadline, Timer::Reconcile(peer, group)));
         self.reconciles.insert((peer, group), Run { link: id, salt, snapshot, role, deadline });

@@ -402,6 +402,63 @@ fn more_names_than_there_are_messages_are_not_kept() {
     panic!("all are kept");
 }
 
+/// A peer that begins in many groups and falls silent keeps nobody else out, and what it gives up it is offered. Another
+/// one that has as many is not pushed aside.
+// spec: reconcile-seldom
+#[test]
+fn a_silent_peer_keeps_nobody_out() {
+    let mut net = Net::with(1, 5, Config { max_reconciles: 4, ..Config::default() });
+    let groups: Vec<GroupId> = (0..6).map(|n| net.group(&format!("g{n}"), false)).collect();
+    let mut ids = Vec::new();
+    for group in &groups {
+        ids.push(
+            (0..MANY).map(|n| net.publish_after(0, *group, &format!("{n}"), vec![])).collect::<Vec<_>>(),
+        );
+    }
+    let come = |net: &mut Net, name: u8| {
+        let now = net.now;
+        let me = PeerId::from_bytes([name; 32]);
+        groups
+            .iter()
+            .for_each(|group| net.engines[0].set_visibility(me, *group, Visibility::Shared).unwrap());
+        let link = net.engines[0].link_up(me, LinkProfile::reliable(), now).unwrap();
+        let mut announces = Vec::new();
+        for ((&group, number), ids) in groups.iter().zip(1..).zip(&ids) {
+            let mut sample = Sample::default();
+            ids[..MANY - 4].iter().for_each(|id| sample.toggle(&group, id));
+            let summary = Summary { count: 196, sample: sample.0 ^ Announce::mask_of(&NONCE, group) };
+            announces.push(Announce { summary: Some(summary), ..announce(group, number) });
+        }
+        let greeting = Frame { hello: Some(hello(1)), announces, ..Frame::default() };
+        net.engines[0].receive(link, encode(&greeting), now).unwrap();
+        hear(&mut net.engines[0], link, now)
+    };
+    let begun = |frames: &[Frame]| {
+        let symbols = |step: &&ReconcileStep| matches!(step, ReconcileStep::Symbols(_));
+        steps(frames).iter().filter(symbols).count()
+    };
+    let of = |net: &Net| {
+        let mut each: Vec<usize> = Vec::new();
+        let peers: BTreeSet<_> = net.engines[0].reconciles.keys().map(|(peer, _)| *peer).collect();
+        peers.iter().for_each(|of| {
+            each.push(net.engines[0].reconciles.keys().filter(|(peer, _)| peer == of).count());
+        });
+        each
+    };
+    assert_eq!((begun(&come(&mut net, 99)), of(&net)), (4, vec![4]));
+    // It is told that two of them end, and offered what is in these groups.
+    assert_eq!((begun(&come(&mut net, 98)), of(&net)), (2, vec![2, 2]));
+    let link = net.engines[0].links.keys().next().copied().unwrap();
+    let frames = hear(&mut net.engines[0], link, net.now);
+    assert_eq!(steps(&frames), [ReconcileStep::Stop, ReconcileStep::Stop]);
+    let bodies = frames.iter().flat_map(|frame| &frame.batches).map(|batch| batch.messages.len());
+    assert!(bodies.sum::<usize>() + frames.iter().map(offers_in).sum::<usize>() >= 2 * MANY);
+    assert_eq!((begun(&come(&mut net, 97)), of(&net)), (1, vec![2, 1, 1]));
+    assert_eq!((begun(&come(&mut net, 96)), of(&net)), (1, vec![1, 1, 1, 1]));
+    assert_eq!((begun(&come(&mut net, 95)), of(&net)), (0, vec![1, 1, 1, 1]));
+    assert_eq!(net.engines[0].audit(), Vec::<String>::new());
+}
+
 /// A peer that has a set made again and again is offered everything instead.
 // spec: reconcile-seldom
 #[test]
