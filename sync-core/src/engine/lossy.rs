@@ -10,95 +10,18 @@
 //! most frames are lost even that leaves a line silent for most of the time. There, and only while little is
 //! under way, a body is repeated in silence, a little more often than answers can come: 1.21/(1-p) times at p = 0.9, on average.
 
+mod item;
+mod round_trip;
+
 use std::collections::BTreeMap;
 
-use hedgerow_proto::limits::TAG_LEN;
-use hedgerow_proto::{MessageId, Span};
+use hedgerow_proto::Span;
 
+pub(super) use self::item::Item;
+pub(super) use self::round_trip::RoundTrip;
 use crate::spanset::SpanSet;
 use crate::store::GroupNum;
 use crate::time::Time;
-
-/// What was in a frame and is due again if it is lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Item {
-    Hello,
-    Announce {
-        group: GroupNum,
-        /// What we call it.
-        number: u32,
-        /// It said that the peer must void what it knows.
-        reset: bool,
-        /// The first frame in which we said this: later ones only say it again.
-        since: u64,
-    },
-    Farewell(u32, [u8; TAG_LEN]),
-    Ack {
-        group: GroupNum,
-        held: Vec<Span>,
-        known: Vec<Span>,
-        ids: Vec<MessageId>,
-        duplicates: u32,
-    },
-    Sent {
-        group: GroupNum,
-        position: u64,
-        frame: u64,
-    },
-    Answer {
-        group: GroupNum,
-        id: MessageId,
-    },
-    Request {
-        group: GroupNum,
-        id: MessageId,
-        /// The peer's position of it, if it was asked for by that.
-        theirs: Option<u64>,
-    },
-    /// Positions of the peer that are asked for again.
-    CallBack {
-        group: GroupNum,
-        positions: Vec<Span>,
-    },
-    Unavailable {
-        group: GroupNum,
-        positions: Vec<Span>,
-        ids: Vec<MessageId>,
-    },
-}
-
-impl Item {
-    /// Whether it may be said in several frames at once: it is small, and nothing comes of hearing it twice.
-    fn can_be_copied(&self) -> bool {
-        matches!(self, Self::Hello | Self::Announce { .. } | Self::Ack { .. })
-    }
-
-    /// Whether it is a message or an offer of our log: the peer says itself that it has it.
-    fn is_sent(&self) -> bool {
-        matches!(self, Self::Sent { .. })
-    }
-
-    /// Whether both say the same.
-    fn says_the_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            // Duplicates are reported once.
-            (
-                Self::Ack { group, held, known, ids, .. },
-                Self::Ack { group: group_2, held: held_2, known: known_2, ids: ids_2, .. },
-            ) => (group, held, known, ids) == (group_2, held_2, known_2, ids_2),
-            _ => self == other,
-        }
-    }
-
-    /// The same, to be said again while nobody knows whether it arrived.
-    fn again(&self) -> Self {
-        let mut again = self.clone();
-        if let Self::Ack { duplicates, .. } = &mut again {
-            *duplicates = 0;
-        }
-        again
-    }
-}
 
 #[derive(Debug, Clone)]
 struct SentFrame {
@@ -161,16 +84,6 @@ const FEW_BODIES: usize = 2;
 const MAX_AGAIN: usize = 8;
 /// How many probes in vain a line may need, as one does that loses nine frames of ten.
 const EAGER_PROBES: u32 = 200;
-/// Longest round trip that is believed, in ms: a clock that is set, or a device that slept, shows longer ones.
-const MAX_ROUND_TRIP_MS: u64 = 60_000;
-
-#[derive(Debug, Clone)]
-pub(super) struct RoundTrip {
-    smoothed: u64,
-    variation: u64,
-    measured: bool,
-}
-
 impl Lossy {
     pub(super) fn new(round_trip_ms: u64, max_probe_ms: u64) -> Self {
         Self {
@@ -493,41 +406,6 @@ impl Lossy {
     }
 }
 
-impl RoundTrip {
-    /// Before anything is measured: a guess.
-    pub(super) fn new(guess_ms: u64) -> Self {
-        Self { smoothed: guess_ms.max(1), variation: guess_ms / 2, measured: false }
-    }
-
-    pub(super) fn measured_ms(&self) -> Option<u64> {
-        self.measured.then_some(self.smoothed)
-    }
-
-    /// RFC 6298, section 2.
-    pub(super) fn sample(&mut self, ms: u64) {
-        let ms = ms.min(MAX_ROUND_TRIP_MS);
-        if self.measured {
-            let error = self.smoothed.abs_diff(ms);
-            self.variation = (3 * self.variation + error).div_ceil(4);
-            self.smoothed = (7 * self.smoothed + ms).div_ceil(8);
-        } else {
-            self.smoothed = ms.max(1);
-            self.variation = ms / 2;
-            self.measured = true;
-        }
-    }
-
-    pub(super) fn timeout(&self) -> u64 {
-        (self.smoothed + (4 * self.variation).max(10)).max(10)
-    }
-
-    /// How long a frame may lag behind a later one before it is lost (RFC 9002, section 6.1.2, with room for
-    /// carriers that reorder more than the Internet does).
-    fn reorder(&self) -> u64 {
-        self.smoothed + self.smoothed / 4 + 2 * self.variation + 2
-    }
-}
-
 /// The share of the newest frames up to `newest` that spans do not have, in thousandths. A few frames do not say much:
 /// it is as if others had arrived besides.
 fn loss_of(newest_first: impl IntoIterator<Item = Span>, newest: u64) -> u64 {
@@ -544,128 +422,4 @@ fn varint_len(n: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn item(position: u64) -> Vec<Item> {
-        vec![Item::Sent { group: GroupNum(1), position, frame: 1 }]
-    }
-
-    // spec: probe, frame-lost
-    #[test]
-    fn silence_is_probed_and_only_a_later_ack_proves_loss() {
-        let mut link = Lossy::new(100, 2000);
-        assert_eq!(link.send(item(1), Time(0)), 1);
-        let probe = link.timeout().unwrap();
-        assert!(link.handle_timeout(probe).is_empty(), "nothing is known to be lost");
-        assert_eq!(link.pings_due, 1);
-        assert_eq!(link.send(vec![], probe), 2);
-        let (arrived, lost) = link.acknowledged(&[Span::one(2)], 0, probe + 100);
-        assert!(arrived.is_empty());
-        let lost = if lost.is_empty() { link.handle_timeout(link.timeout().unwrap()) } else { lost };
-        assert_eq!(lost, item(1));
-        assert_eq!(link.timeout(), None);
-    }
-
-    // spec: frame-repeated
-    #[test]
-    fn a_repeated_frame_is_known() {
-        let mut link = Lossy::new(100, 2000);
-        assert!(link.receive(3, Time(0)));
-        assert!(!link.receive(3, Time(0)));
-        assert!(link.receive(1, Time(0)));
-        assert_eq!(link.acks(64), vec![Span::one(1), Span::one(3)]);
-        assert_eq!(link.acks(3), vec![Span::one(3)]);
-        assert!(link.receive(3 + RECEIVE_WINDOW, Time(0)));
-        assert!(!link.receive(2, Time(0)), "too old to tell");
-    }
-
-    #[test]
-    fn probes_come_again_until_an_answer() {
-        let mut link = Lossy::new(10, 100);
-        link.send(item(1), Time(0));
-        for _ in 0..50 {
-            let at = link.timeout().unwrap();
-            link.handle_timeout(at);
-            assert!(link.pings_due >= 1);
-            assert!(link.timeout().unwrap().since(at) <= 100);
-            link.send(vec![], at);
-        }
-    }
-
-    // spec: probe
-    #[test]
-    fn what_is_small_goes_with_every_probe_until_one_of_them_arrives() {
-        let mut link = Lossy::new(100, 2000);
-        let announce = Item::Announce { group: GroupNum(1), number: 1, reset: false, since: 1 };
-        link.send([vec![Item::Hello, announce.clone()], item(1)].concat(), Time(0));
-        assert!(link.again().is_empty(), "no probe is due");
-        let mut numbers = Vec::new();
-        let mut now = Time(0);
-        while numbers.len() < 7 {
-            now = link.timeout().unwrap();
-            assert!(link.handle_timeout(now).is_empty());
-            while link.pings_due > 0 {
-                let again = link.again();
-                assert_eq!(again, [Item::Hello, announce.clone()], "a body is no small thing");
-                link.pings_due -= 1;
-                numbers.push(link.send(again, now));
-            }
-        }
-        assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8], "one, two, four");
-        let (arrived, lost) = link.acknowledged(&[Span::one(4)], 0, now + 100);
-        assert_eq!(arrived, [Item::Hello, announce]);
-        let lost = if lost.is_empty() { link.handle_timeout(now + 1_000) } else { lost };
-        assert_eq!(lost, item(1), "nothing that arrived is due again");
-        assert_eq!(link.timeout(), None);
-    }
-
-    // spec: lossy-cost
-    #[test]
-    fn a_body_is_repeated_in_silence_on_a_bad_line_only_and_for_a_while() {
-        for (sent, loses) in [(1, false), (10, false), (40, true)] {
-            let mut link = Lossy::new(100, 2000);
-            (0..sent).for_each(|_| {
-                link.send(vec![], Time(0));
-            });
-            link.send(item(7), Time(0));
-            link.acknowledged(&[Span::one(sent)], 0, Time(100));
-            let (mut repeated, mut now) = (0, Time(100));
-            for _ in 0..500 {
-                now = link.timeout().unwrap().max(now);
-                let again = link.handle_timeout(now);
-                repeated += u32::from(!again.is_empty());
-                let first = (!again.is_empty()).then_some(again);
-                link.send(first.unwrap_or_default(), now);
-            }
-            assert_eq!(repeated, if loses { LOSSY_TURNS } else { 0 }, "one of {sent} arrived");
-        }
-    }
-
-    #[test]
-    fn the_more_is_lost_the_more_often_an_acknowledgement_is_said() {
-        for (number, copies) in [(1, 1), (6, 2), (8, 3), (12, 6), (14, 16)] {
-            let mut link = Lossy::new(100, 2000);
-            link.receive(number, Time(0));
-            assert_eq!(link.acks_due, copies, "frame {number} was the first that arrived");
-            // What answers the answers is not answered as often.
-            link.acks_due = 0;
-            link.receive(number + 1, Time(10));
-            assert_eq!(link.acks_due, 1);
-        }
-    }
-
-    #[test]
-    fn loss_is_estimated_over_the_newest_frames() {
-        let loss = |spans: &[(u64, u64)]| {
-            let spans: Vec<Span> = spans.iter().map(|&(first, last)| Span { first, last }).collect();
-            loss_of(spans.iter().rev().copied(), spans.last().map_or(0, |span| span.last))
-        };
-        assert_eq!(loss(&[]), 0);
-        assert_eq!(loss(&[(1, 1)]), 0);
-        assert_eq!(loss(&[(4, 4)]), 187, "three frames say little");
-        assert_eq!(loss(&[(1, 100)]), 0);
-        assert_eq!(loss(&[(1, 84), (101, 116)]), 500);
-        assert_eq!(loss(&[(1, 50), (100, 100)]), 968);
-    }
-}
+mod tests;
