@@ -3,6 +3,7 @@
 mod audit;
 #[cfg(feature = "testing")]
 mod books;
+mod chains;
 mod edges;
 mod facts;
 #[cfg(feature = "testing")]

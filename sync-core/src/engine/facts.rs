@@ -107,6 +107,7 @@ impl<S: Store> Engine<S> {
                         pair.note_got(Span::one(theirs));
                         if pair.session.acks.span_count() < MAX_OWED {
                             pair.session.acks.insert(theirs);
+                            pair.session.last_owed = Some((theirs, named.id));
                         }
                     }
                     None => {

@@ -171,28 +171,19 @@ impl<S: Store> Engine<S> {
         let last = batch.messages.last().and_then(|message| message.position);
         // References within a frame are sound on every link; between frames only where none is lost.
         let keep_refs = self.links.get(&id).is_some_and(|link| link.lossy.is_none());
+        let alone = batch.messages.len() == 1;
         for message in batch.messages {
             self.take_message(id, peer, group, message)?;
         }
+        let refs = self.links.get(&id).and_then(|link| link.refs.get(&group)).filter(|_| alone);
+        let named = refs.zip(last).and_then(|(refs, last)| refs.received.get(last).copied());
         if !keep_refs && let Some(link) = self.links.get_mut(&id) {
             link.refs.remove(&group);
         }
         if let Some(last) = last {
-            self.note_mark(peer, group, last, batch.chain);
+            self.note_mark(peer, group, (last, batch.chain), named);
         }
         Ok(())
-    }
-
-    /// Keeps the chain value of the highest position of a peer's log that we know one for.
-    pub(super) fn note_mark(&mut self, peer: PeerNum, group: GroupNum, position: u64, chain: u64) {
-        if let Some(pair) = self.pair_mut(peer, group)
-            && position > pair.mark
-        {
-            pair.mark = position;
-            pair.mark_chain = chain;
-            self.changed_pairs.insert((peer, group));
-            self.look_again(peer, group);
-        }
     }
 
     fn take_message(
@@ -337,12 +328,13 @@ impl<S: Store> Engine<S> {
             return self.take_offers_by_id(link_id, Some(group), offer.items);
         }
         let last = offer.items.last().and_then(|item| item.position);
+        let named = offer.items.first().filter(|_| offer.items.len() == 1).map(|item| item.id);
         for item in offer.items {
             // Where there are no positions, the session speaks by ids.
             self.take_offered(link_id, peer, group, item.id, item.position.unwrap_or_default())?;
         }
         if let Some(last) = last {
-            self.note_mark(peer, group, last, offer.chain);
+            self.note_mark(peer, group, (last, offer.chain), named);
         }
         Ok(())
     }
@@ -446,7 +438,8 @@ impl<S: Store> Engine<S> {
             }
         }
         if let Some(last) = ack.known.last() {
-            self.note_mark(peer, group, last.last, ack.chain);
+            let named = self.named_by(group, &ack)?;
+            self.note_mark(peer, group, (last.last, ack.chain), named);
         }
         for sent in settled {
             self.release(&sent);

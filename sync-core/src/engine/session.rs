@@ -158,6 +158,8 @@ impl<S: Store> Engine<S> {
                 pair.session.again.insert(position);
             }
             pair.session.call_back_again();
+            // What was said there may not have arrived.
+            pair.session.told = 0;
             // Acknowledgements of what came over other links may have died with this one.
             let acked = link.acked.get(&group).into_iter().flat_map(SpanSet::spans);
             acked.for_each(|span| pair.session.acks.insert_span(span));
@@ -422,6 +424,8 @@ impl<S: Store> Engine<S> {
         has.spans().for_each(|span| session.asked.remove_span(span));
         pair.has_grew = true;
         let void = !agreed && pair.session.voided == 0;
+        // Of a log that it is to forget, it may not have heard yet that it is.
+        pair.session.told = if agreed && pair.session.voided == 0 { announce.mark.min(head) } else { 0 };
         self.grown_pairs.insert((peer, group));
         self.changed_pairs.insert((peer, group));
         if announce.visibility != Visibility::Shared || renamed.is_some() {
@@ -471,6 +475,7 @@ impl<S: Store> Engine<S> {
         let value = (u32::from_be_bytes([a, b, c, d]) ^ times).max(1);
         if let Some(pair) = self.pair_mut(peer, group) {
             pair.session.voided = value;
+            pair.session.told = 0;
         }
         self.links.values_mut().filter(|link| link.peer == peer).for_each(|link| link.void(group));
     }

@@ -139,13 +139,15 @@ impl<S: Store> Engine<S> {
         if self.shorts.groups.insert(group) {
             self.note_first(group)?;
         }
+        let mut named = None;
         for &(position, short) in &offer.items {
             let known = self.shorts.ids.get(&short).copied();
             let message = known.unwrap_or_else(|| self.shorts.stand_in(short));
             self.take_offered(id, peer, group, message, position)?;
+            named = Some(message).filter(|_| offer.items.len() == 1);
         }
         if let Some(&(last, _)) = offer.items.last() {
-            self.note_mark(peer, group, last, offer.chain);
+            self.note_mark(peer, group, (last, offer.chain), named);
         }
         Ok(())
     }

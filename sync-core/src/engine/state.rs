@@ -13,6 +13,7 @@ use hedgerow_proto::{
 };
 
 use super::LinkId;
+use super::chains::Unreckoned;
 use super::idqueue::IdQueue;
 use super::in_step::Steps;
 use super::lossy::Lossy;
@@ -247,6 +248,12 @@ pub(super) struct Session {
     pub(super) ack_ids: IdQueue,
     /// Our positions at which we hold what the peer sent, which it does not know yet.
     pub(super) known: SpanSet,
+    /// The last of the peer's positions that became owed an ACK, and what stands there.
+    pub(super) last_owed: Option<(u64, MessageId)>,
+    /// The peer can reckon the chain value of our log at this position, or at a later one.
+    pub(super) told: u64,
+    /// What stands at positions of the peer above its mark of which no chain value was said.
+    pub(super) unreckoned: Unreckoned,
     /// Duplicates to be reported with the next ACK.
     pub(super) duplicates: u32,
     /// The peer's positions that it offers and we lack.
@@ -396,6 +403,8 @@ impl PeerGroup {
         self.mark_chain = 0;
         self.session.acks.clear();
         self.session.known.clear();
+        self.session.last_owed = None;
+        self.session.unreckoned = Unreckoned::default();
     }
 
     /// Notes that positions of the peer are held here.

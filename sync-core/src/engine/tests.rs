@@ -2,6 +2,7 @@
 
 mod answers;
 mod asked_again;
+mod chains;
 mod dialects;
 mod failing;
 mod faults;

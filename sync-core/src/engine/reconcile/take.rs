@@ -62,7 +62,7 @@ impl<S: Store> Engine<S> {
             pair.note_got(*span);
         }
         if let Some(last) = positions.last() {
-            self.note_mark(peer, group, last.last, chain);
+            self.note_mark(peer, group, (last.last, chain), None);
         }
         self.changed_pairs.insert((peer, group));
     }

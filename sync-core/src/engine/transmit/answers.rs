@@ -44,12 +44,19 @@ impl<S: Store> Engine<S> {
         let ids = session.ack_ids.take(room / ID_SIZE);
         draft.take(RECORD_OVERHEAD + (held.len() + known.len()) * SPAN_SIZE + ids.len() * ID_SIZE);
         let duplicates = std::mem::take(&mut session.duplicates);
+        let last_owed = session.last_owed.take();
         // Without the right value the peer would take our log for another one.
         let marked = match known.last() {
             Some(span) => self.store.at(group, span.last)?,
             None => None,
         };
-        let chain = marked.map_or(0, |row| row.chain);
+        let chain = marked.map_or(0, |row| {
+            // The peer knows what stands at its own position.
+            let one = held.iter().map(|span| (span.first, span.last)).eq(last_owed.map(|(at, _)| (at, at)));
+            let named = one && last_owed.is_some_and(|(_, id)| id == row.id);
+            let alone = named && known.iter().map(|span| span.count()).eq([1]);
+            self.chain_said(id, peer, group, (row.position, row.chain), alone)
+        });
         draft.items.push(Item::Ack {
             group,
             held: held.clone(),
@@ -124,6 +131,12 @@ impl<S: Store> Engine<S> {
                     pair.session.in_vain.pop_front();
                 }
             }
+        }
+        if !positions.is_empty()
+            && let Some(pair) = self.pair_mut(peer, group)
+        {
+            // It may not get to know what stands there.
+            pair.session.told = 0;
         }
         if positions.is_empty() && ids.is_empty() {
             return Ok(());
@@ -231,7 +244,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        self.close_batch(batch, draft);
+        self.close_batch(id, peer, group, batch, draft);
         let mut loose = Batch { group: name, messages: Vec::new(), chain: 0 };
         while self.may_repeat(peer, group)
             && let Some(wanted) =
@@ -263,7 +276,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        self.close_batch(loose, draft);
+        self.close_batch(id, peer, group, loose, draft);
         Ok(())
     }
 

@@ -85,14 +85,20 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        self.close_batch(batch, draft);
+        self.close_batch(id, peer, group, batch, draft);
         if let Some(link) = self.links.get_mut(&id) {
             link.traffic.offers_out += (offer.items.len() + short.items.len()) as u64;
         }
-        if !offer.items.is_empty() {
+        if let Some(last) = offer.items.last() {
+            if let Some(position) = last.position {
+                let alone = offer.items.len() == 1;
+                offer.chain = self.chain_said(id, peer, group, (position, offer.chain), alone);
+            }
             draft.frame.offers.push(offer);
         }
-        if !short.items.is_empty() {
+        if let Some(&(position, _)) = short.items.last() {
+            let alone = short.items.len() == 1;
+            short.chain = self.chain_said(id, peer, group, (position, short.chain), alone);
             draft.frame.short_offers.push(short);
         }
         Ok(())
@@ -185,10 +191,20 @@ impl<S: Store> Engine<S> {
         Ok(Put::Done)
     }
 
-    pub(super) fn close_batch(&mut self, batch: Batch, draft: &mut Draft) {
-        if !batch.messages.is_empty() {
-            draft.frame.batches.push(batch);
+    pub(super) fn close_batch(
+        &mut self,
+        id: LinkId,
+        peer: PeerNum,
+        group: GroupNum,
+        mut batch: Batch,
+        draft: &mut Draft,
+    ) {
+        let Some(last) = batch.messages.last() else { return };
+        if let Some(position) = last.position {
+            let alone = batch.messages.len() == 1;
+            batch.chain = self.chain_said(id, peer, group, (position, batch.chain), alone);
         }
+        draft.frame.batches.push(batch);
     }
 
     /// Notes what went out about one of our positions.

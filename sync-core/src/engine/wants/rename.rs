@@ -23,6 +23,7 @@ impl<S: Store> Engine<S> {
         let other = self.wants.map.get(&id).map(|other| other.group);
         let sources: Vec<_> =
             want.sources.iter().filter_map(|&(peer, theirs)| Some((peer, theirs?))).collect();
+        let mut named = Vec::new();
         for &(peer, theirs) in &sources {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             state.forget(stand_in, None);
@@ -30,12 +31,16 @@ impl<S: Store> Engine<S> {
             if let Some(offered) = pair.session.offered.get_mut(&theirs).filter(|id| **id == *stand_in) {
                 *offered = id;
             }
+            if pair.session.unreckoned.rename(theirs, stand_in, id) {
+                named.push(peer);
+            }
             let to_request = &mut pair.session.to_request;
             if other.is_none() && to_request.contains(stand_in) {
                 to_request.remove(stand_in);
                 to_request.push_back_with(id, Some(theirs));
             }
         }
+        named.into_iter().for_each(|peer| self.reckon(peer, group));
         if let Some(of) = other {
             if let Some(asked) = want.asked {
                 self.answered(asked, group, stand_in);
