@@ -96,11 +96,7 @@ impl Codec for NativeCodec {
             ephemerals: wire
                 .ephemerals
                 .into_iter()
-                .map(|e| Ephemeral {
-                    group: GroupRef::Number(e.group),
-                    timestamp_ms: e.timestamp_ms,
-                    body: e.body,
-                })
+                .map(|e| Ephemeral { group: group_of(e.group), timestamp_ms: e.timestamp_ms, body: e.body })
                 .collect(),
             reconciles: reconcile::all_from_wire(wire.reconciles)?,
         })
@@ -247,22 +243,26 @@ fn summary_of(count: u64, sample: &[u8]) -> Result<Option<Summary>, DecodeError>
 }
 
 fn ack_to_wire(ack: &Ack) -> Result<v1::Ack, EncodeError> {
+    let (held, held_at) = positions_or_one(&ack.held)?;
+    let (known, known_at) = positions_or_one(&ack.known)?;
     Ok(v1::Ack {
         group: number_of(ack.group)?,
-        held: spans_to_wire(&ack.held)?,
-        known: spans_to_wire(&ack.known)?,
+        held,
+        known,
         ids: ids_to_wire(&ack.ids),
         duplicates: ack.duplicates,
         chain: ack.chain,
         reset: ack.reset,
+        held_at,
+        known_at,
     })
 }
 
 fn ack_from_wire(ack: v1::Ack) -> Result<Ack, DecodeError> {
     Ok(Ack {
-        group: GroupRef::Number(ack.group),
-        held: spans_of("ACK", &ack.held)?,
-        known: spans_of("ACK", &ack.known)?,
+        group: group_of(ack.group),
+        held: spans_or_one("ACK", &ack.held, ack.held_at)?,
+        known: spans_or_one("ACK", &ack.known, ack.known_at)?,
         ids: ids_from_wire("ACK", &ack.ids)?,
         duplicates: ack.duplicates,
         chain: ack.chain,
@@ -278,6 +278,7 @@ fn batch_to_wire(batch: &Batch) -> Result<v1::Batch, EncodeError> {
         timestamp_ms: first.map_or(0, |m| m.timestamp_ms),
         messages: Vec::with_capacity(batch.messages.len()),
         chain: batch.chain,
+        ..v1::Batch::default()
     };
     let mut next = wire.first;
     let mut last_time = wire.timestamp_ms;
@@ -311,6 +312,11 @@ fn batch_to_wire(batch: &Batch) -> Result<v1::Batch, EncodeError> {
             body: message.body.clone(),
         });
     }
+    if wire.messages.len() == 1
+        && let Some(message) = wire.messages.pop_if(|message| !message.body.is_empty())
+    {
+        (wire.back, wire.deps, wire.body) = (message.back, message.deps, message.body);
+    }
     Ok(wire)
 }
 
@@ -318,34 +324,28 @@ fn offer_to_wire(offer: &Offer) -> Result<v1::Offer, EncodeError> {
     let positions: Option<Vec<u64>> = offer.items.iter().map(|item| item.position).collect();
     let positions = positions.ok_or(EncodeError("an offer without a position"))?;
     let ids: Vec<MessageId> = offer.items.iter().map(|item| item.id).collect();
-    Ok(v1::Offer {
-        group: number_of(offer.group)?,
-        positions: positions_to_wire(positions)?,
-        ids: ids_to_wire(&ids),
-        chain: offer.chain,
-    })
+    let (positions, at) = positions_or_one(&spans_from(positions)?)?;
+    let group = number_of(offer.group)?;
+    Ok(v1::Offer { group, positions, ids: ids_to_wire(&ids), chain: offer.chain, at })
 }
 
 fn offer_from_wire(offer: v1::Offer) -> Result<Offer, DecodeError> {
     let ids = ids_from_wire("OFFER", &offer.ids)?;
-    let spans = positions_of("OFFER", &offer.positions, ids.len())?;
+    let spans = positions_of("OFFER", (&offer.positions, offer.at), ids.len())?;
     let positions = spans.iter().flat_map(|span| span.first..=span.last);
     let items = positions.zip(ids).map(|(position, id)| OfferItem { position: Some(position), id }).collect();
-    Ok(Offer { group: GroupRef::Number(offer.group), items, chain: offer.chain })
+    Ok(Offer { group: group_of(offer.group), items, chain: offer.chain })
 }
 
 fn request_to_wire(request: &Request) -> Result<v1::Request, EncodeError> {
-    Ok(v1::Request {
-        group: number_of(request.group)?,
-        positions: spans_to_wire(&request.positions)?,
-        ids: ids_to_wire(&request.ids),
-    })
+    let (positions, at) = positions_or_one(&request.positions)?;
+    Ok(v1::Request { group: number_of(request.group)?, positions, ids: ids_to_wire(&request.ids), at })
 }
 
 fn request_from_wire(request: v1::Request) -> Result<Request, DecodeError> {
     Ok(Request {
-        group: GroupRef::Number(request.group),
-        positions: spans_of("REQUEST", &request.positions)?,
+        group: group_of(request.group),
+        positions: spans_or_one("REQUEST", &request.positions, request.at)?,
         ids: ids_from_wire("REQUEST", &request.ids)?,
     })
 }
@@ -369,7 +369,7 @@ fn unavailable_to_wire(unavailable: &Unavailable) -> Result<v1::Unavailable, Enc
 
 fn unavailable_from_wire(unavailable: v1::Unavailable) -> Result<Unavailable, DecodeError> {
     Ok(Unavailable {
-        group: GroupRef::Number(unavailable.group),
+        group: group_of(unavailable.group),
         positions: spans_of("UNAVAILABLE", &unavailable.positions)?,
         ids: ids_from_wire("UNAVAILABLE", &unavailable.ids)?,
         tombstones: gather(unavailable.tombstones, tombstone_from_wire)?,
@@ -391,11 +391,18 @@ fn ephemeral_to_wire(ephemeral: &Ephemeral) -> Result<v1::Ephemeral, EncodeError
     })
 }
 
+/// On the wire, 0 stands for the group 1: it is the only one in many sessions.
 fn number_of(group: GroupRef) -> Result<u32, EncodeError> {
     match group {
+        GroupRef::Number(0) => Err(EncodeError("the group number 0")),
+        GroupRef::Number(1) => Ok(0),
         GroupRef::Number(number) => Ok(number),
         GroupRef::Id(_) | GroupRef::Unnamed => Err(EncodeError("a group without a number")),
     }
+}
+
+fn group_of(number: u32) -> GroupRef {
+    GroupRef::Number(number.max(1))
 }
 
 fn spans_of(record: &'static str, list: &[u64]) -> Result<Vec<Span>, DecodeError> {
@@ -406,8 +413,25 @@ fn spans_to_wire(spans: &[Span]) -> Result<Vec<u64>, EncodeError> {
     spans::to_wire(spans).ok_or(EncodeError("spans that do not ascend"))
 }
 
-/// Positions that ascend, as a span list.
-fn positions_to_wire(positions: impl IntoIterator<Item = u64>) -> Result<Vec<u64>, EncodeError> {
+/// A span list; or nothing in it, and the only position that there is.
+fn positions_or_one(spans: &[Span]) -> Result<(Vec<u64>, u64), EncodeError> {
+    match spans {
+        [span] if span.first == span.last && span.first > 0 => Ok((Vec::new(), span.first)),
+        _ => Ok((spans_to_wire(spans)?, 0)),
+    }
+}
+
+/// The spans of a span list, or the one position that stands in its place.
+fn spans_or_one(record: &'static str, list: &[u64], at: u64) -> Result<Vec<Span>, DecodeError> {
+    match (list, at) {
+        (_, 0) => spans_of(record, list),
+        ([], _) => Ok(vec![Span::one(at)]),
+        _ => Err(DecodeError::Rule { record, rule: "a span list, or one position in its place" }),
+    }
+}
+
+/// Positions that ascend, as spans.
+fn spans_from(positions: impl IntoIterator<Item = u64>) -> Result<Vec<Span>, EncodeError> {
     let mut spans: Vec<Span> = Vec::new();
     for position in positions {
         match spans.last_mut() {
@@ -416,12 +440,16 @@ fn positions_to_wire(positions: impl IntoIterator<Item = u64>) -> Result<Vec<u64
             _ => spans.push(Span::one(position)),
         }
     }
-    spans_to_wire(&spans)
+    Ok(spans)
 }
 
-/// A span list of `count` positions.
-fn positions_of(record: &'static str, list: &[u64], count: usize) -> Result<Vec<Span>, DecodeError> {
-    let spans = spans_of(record, list)?;
+/// A span list of `count` positions, or one in its place.
+fn positions_of(
+    record: &'static str,
+    (list, at): (&[u64], u64),
+    count: usize,
+) -> Result<Vec<Span>, DecodeError> {
+    let spans = spans_or_one(record, list, at)?;
     let positions = spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.count()));
     if positions != count as u64 {
         return Err(DecodeError::Rule { record, rule: "as many positions as ids" });

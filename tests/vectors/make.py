@@ -69,8 +69,8 @@ def offer(*positions, group=1, chain=0):
     return {"group": group, "items": items, "chain": str(chain)}
 
 
-def short_offer(*positions, group=1, chain=0):
-    items = [{"position": str(p), "short": "%016x" % (M64 - i)} for i, p in enumerate(positions)]
+def short_offer(*positions, group=1, chain=0, last=M64):
+    items = [{"position": str(p), "short": "%016x" % (last - i)} for i, p in enumerate(positions)]
     return {"group": group, "items": items, "chain": str(chain)}
 
 
@@ -246,7 +246,9 @@ def frames():
         ("reconcile: nothing is lacked", {"reconciles": [reconcile(lacks={"cut": 1, "ids": "", "more": False})]}),
         ("reconcile: what is known", {"reconciles": [reconcile(known={"positions": spans((1, 9), (11, 11)), "chain": str(M64)})]}),
         ("reconcile: no further", {"reconciles": [reconcile(stop=True)]}),
-        ("ack by positions: the first span is (0, 0) and is written", {"acks": [ack(held=[(1, 1)])]}),
+        ("ack by one position", {"acks": [ack(held=[(1, 1)])]}),
+        ("ack by two positions: the first span is (0, 0) and is written", {"acks": [ack(held=[(1, 1), (3, 3)])]}),
+        ("ack: one position held, one known, and a chain value", {"acks": [ack(2, held=[(300, 300)], known=[(M64, M64)], chain=5)]}),
         ("ack: held and known, duplicates", {"acks": [ack(held=[(1, 1000)], known=[(3, 3), (5, 8)], duplicates=4, chain=0x1122334455667788)]}),
         ("ack by ids, in the order given", {"acks": [ack(ids=[name32(5), name32(4)])]}),
         ("spans that touch stay two spans", {"acks": [ack(held=[(1, 2), (3, 4)])]}),
@@ -255,6 +257,9 @@ def frames():
         ("span list up to the last position", {"requests": [ask(positions=[(1, 1), (M64, M64)])]}),
         ("one span of all positions", {"requests": [ask(positions=[(1, M64)])]}),
         ("one message without a body: an empty record", {"batches": [batch(message(1))]}),
+        ("one message with a body: its parts stand in the batch",
+         {"batches": [batch(message(300, back=[299], deps=[name32(6)], body=b"b"), group=2, chain=7)]}),
+        ("one message with a body, without a position", {"batches": [batch(message(body=b"b"))]}),
         ("a run of positions: no gaps, chain",
          {"batches": [batch(*(message(p, body=b"m%d" % p) for p in (7, 8, 9)), chain=0x0123456789ABCDEF)]}),
         ("positions with gaps", {"batches": [batch(*(message(p, body=b"g") for p in (3, 5, 6, 200)))]}),
@@ -273,6 +278,10 @@ def frames():
         ("a body whose length takes two bytes", {"batches": [batch(message(1, body=bytes(range(256))))]}),
         ("two batches, of two groups", {"batches": [batch(message(1), group=1), batch(message(1), group=2)]}),
         ("offer: positions next to each other become one span", {"offers": [offer(1, 2, 3, 7, 9, 10, chain=5)]}),
+        ("offer of one", {"offers": [offer(300)]}),
+        ("offer of one by a short id", {"short_offers": [short_offer(300, group=2, chain=6, last=0x0102030405060708)]}),
+        ("a short id of 0 stands in a list", {"short_offers": [short_offer(3, last=0)]}),
+        ("request of one position", {"requests": [ask(positions=[(M64, M64)])]}),
         ("offer of nothing", {"offers": [offer(group=5)]}),
         ("offer by short ids: positions next to each other become one span",
          {"short_offers": [short_offer(1, 2, 3, 7, 9, 10, chain=5)]}),
@@ -285,7 +294,7 @@ def frames():
         ("unavailable: a codec hands on what cannot be", {"unavailables": [unavailable(tombstones=[(name32(4), -1, 0)])]}),
         ("ephemeral", {"ephemerals": [ephemeral(body=b"typing")]}),
         ("ephemeral: a negative timestamp takes ten bytes", {"ephemerals": [ephemeral(time=-1, body=b"")]}),
-        ("an empty record of group 0 is still a record", {"acks": [ack(0)]}),
+        ("an empty record of group 1 is still a record", {"acks": [ack(1)]}),
         ("lossy link: number, frame acks and ping",
          {"number": str(128), "frame_acks": spans((1, 100), (102, 102), (110, 127)), "ack_delay_ms": 7, "ping": True}),
         ("lossy link: the largest frame number", {"number": str(M64)}),
@@ -305,6 +314,14 @@ def lenient_frames():
         ("defaults written out", ping, key(1, 0) + b"\0" + record(2, b"") + uint(11, 1)),
         ("a list not packed", {"frame_acks": spans((3, 4))}, uint(2, 2) + uint(2, 1)),
         ("a list in two pieces", {"frame_acks": spans((3, 4))}, packed(2, [2]) + packed(2, [1])),
+        ("the group 1 by its number, lists of one position",
+         {"acks": [ack(held=[(3, 3)], known=[(4, 4)], chain=9)], "requests": [ask(positions=[(5, 5)])], "offers": [offer(6)],
+          "short_offers": [short_offer(7, chain=8)]},
+         record(5, uint(1, 1) + packed(2, [2, 0]) + packed(3, [3, 0]) + fixed(6, 9)) + record(8, uint(1, 1) + packed(2, [4, 0]))
+         + record(7, uint(1, 1) + packed(2, [5, 0]) + blob(3, ids([name32(200)])))
+         + record(17, uint(1, 1) + packed(2, [6, 0]) + blob(3, b"\xff" * 8) + fixed(4, 8))),
+        ("one message with a body among the messages of a batch", {"batches": [batch(message(5, back=[4], body=b"b"))]},
+         record(6, uint(1, 1) + uint(2, 5) + uint(3, NOW) + record(4, packed(3, [1]) + blob(5, b"b")))),
         ("a number longer than it need be", {"number": "1"}, key(1, 0) + b"\x81\x80\x00"),
         ("a step of reconciliation that is unknown is skipped", {}, record(13, uint(1, 1) + record(99, b"new"))),
         ("a foreign major version may have any nonce", {"hello": foreign}, record(3, uint(1, 2) + blob(3, b"odd"))),
@@ -315,6 +332,8 @@ def lenient_frames():
 def bad_frames():
     pairs, whole = "a span list has pairs within 64 bits", "ids have 32 bytes each"
     earlier, wide = "a back-reference names an earlier position", "positions have 64 bits"
+    lone = "messages, or one with a body in their place"
+    either = "a span list, or one position in its place"
     count, odd, id31, tag8 = "as many positions as ids", [0, 0, 5], b"\1" * 31, bytes(8)
 
     def in_batch(data, first=5):
@@ -372,6 +391,11 @@ def bad_frames():
         ("MESSAGE", earlier, "a back-reference to position 0", in_batch(record(4, packed(3, [5])))),
         ("MESSAGE", earlier, "a back-reference to before position 0", in_batch(record(4, packed(3, [6])))),
         ("MESSAGE", earlier, "a back-reference without positions", in_batch(record(4, packed(3, [1])), first=0)),
+        ("MESSAGE", lone, "messages, and one in their place", in_batch(record(4, blob(5, b"b")) + blob(8, b"b"))),
+        ("MESSAGE", lone, "one in place of messages without a body", in_batch(packed(6, [1]))),
+        ("MESSAGE", whole, "one in place of messages, a dependency of 31 bytes", in_batch(blob(7, id31) + blob(8, b"b"))),
+        ("MESSAGE", earlier, "one in place of messages, a back-reference to itself", in_batch(packed(6, [0]) + blob(8, b"b"))),
+        ("MESSAGE", wide, "one in place of messages, at position 2^64 - 1", in_batch(blob(8, b"b"), first=M64)),
         ("MESSAGE", wide, "a message at position 2^64 - 1", in_batch(record(4, b""), first=M64)),
         ("MESSAGE", wide, "a gap beyond 64 bits", in_batch(record(4, b"") + record(4, uint(1, M64 - 5)))),
         ("MESSAGE", "timestamps have 64 bits", "a timestamp beyond 2^63 - 1",
@@ -384,6 +408,15 @@ def bad_frames():
         ("OFFER", pairs, "an odd span list beside short ids", record(17, packed(2, odd))),
         ("OFFER", "short ids have 8 bytes each", "a short id of 9 bytes", record(17, packed(2, [0, 0]) + blob(3, b"i" * 9))),
         ("OFFER", count, "two positions, one short id", record(17, packed(2, [0, 1]) + blob(3, b"i" * 8))),
+        ("ACK", either, "held as a list and as one", record(5, packed(2, [0, 0]) + uint(8, 1))),
+        ("ACK", either, "known as a list and as one", record(5, packed(3, [0, 0]) + uint(9, 1))),
+        ("REQUEST", either, "positions as a list and as one", record(8, packed(2, [0, 0]) + uint(4, 1))),
+        ("OFFER", either, "positions as a list and as one", record(7, packed(2, [0, 0]) + blob(3, b"i" * 32) + uint(5, 1))),
+        ("OFFER", either, "positions of short ids as a list and as one",
+         record(17, packed(2, [0, 0]) + blob(3, b"i" * 8) + uint(5, 1))),
+        ("OFFER", "short ids, or one in their place", "short ids as a list and as one",
+         record(17, uint(5, 1) + blob(3, b"i" * 8) + fixed(6, 1))),
+        ("OFFER", count, "a short id without a position", record(17, fixed(6, 1))),
         ("OFFER", count, "every position, no short id", record(17, packed(2, [0, M64 - 1]))),
     ]
     whole_frame = encode_frame(EVERYTHING)

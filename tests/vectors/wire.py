@@ -80,6 +80,19 @@ def span_list(spans):
     return numbers
 
 
+def places(field, spans, one):
+    """A span list, or the only position in it in a field of its own."""
+    if len(spans) == 1 and int(spans[0][0]) == int(spans[0][1]):
+        return b"", uint(one, spans[0][0])
+    return packed(field, span_list(spans)), b""
+
+
+def group(number):
+    """The group 1 is not named."""
+    assert number > 0
+    return uint(1, number) if number > 1 else b""
+
+
 def ids(texts):
     return bytes.fromhex("".join(texts))
 
@@ -105,58 +118,72 @@ def encode_in_step(s):
 
 
 def encode_ack(a):
-    return (uint(1, a["group"]) + packed(2, span_list(a["held"])) + packed(3, span_list(a["known"]))
-            + blob(4, ids(a["ids"])) + uint(5, a["duplicates"])
-            + fixed(6, a["chain"]) + uint(7, a["reset"]))
+    (held, held_at), (known, known_at) = places(2, a["held"], 8), places(3, a["known"], 9)
+    return (group(a["group"]) + held + known + blob(4, ids(a["ids"])) + uint(5, a["duplicates"])
+            + fixed(6, a["chain"]) + uint(7, a["reset"]) + held_at + known_at)
 
 
 def encode_batch(b):
     messages = b["messages"]
     first = int(messages[0]["position"] or 0) if messages else 0
     begin = int(messages[0]["timestamp_ms"]) if messages else 0
-    out = uint(1, b["group"]) + uint(2, first) + uint(3, begin)
-    expected, before = first, begin
+    out = group(b["group"]) + uint(2, first) + uint(3, begin)
+    expected, before, written = first, begin, []
     for m in messages:
         position, time = int(m["position"] or 0), int(m["timestamp_ms"])
         back = [position - int(d["position"]) for d in m["deps"] if "position" in d]
         full = [d["id"] for d in m["deps"] if "id" in d]
         gap = position - expected if first else 0
-        out += record(4, uint(1, gap) + sint(2, time - before) + packed(3, back) + blob(4, ids(full))
-                      + blob(5, ids([m["body"]])))
+        written.append((uint(1, gap) + sint(2, time - before), back, ids(full), ids([m["body"]])))
         expected, before = position + 1, time
+    if len(written) == 1 and written[0][3]:
+        # One message with a body: its parts stand in the batch itself.
+        _, back, full, body = written[0]
+        return out + fixed(5, b["chain"]) + packed(6, back) + blob(7, full) + blob(8, body)
+    for place, back, full, body in written:
+        out += record(4, place + packed(3, back) + blob(4, full) + blob(5, body))
     return out + fixed(5, b["chain"])
 
 
-def encode_offer(o, id="id"):
+def encode_offer(o):
+    positions, at = places(2, runs_of(o), 5)
+    return group(o["group"]) + positions + blob(3, ids(item["id"] for item in o["items"])) + fixed(4, o["chain"]) + at
+
+
+def runs_of(o):
     runs = []
     for position in (int(item["position"]) for item in o["items"]):
         if runs and position == runs[-1][1] + 1:
             runs[-1][1] = position
         else:
             runs.append([position, position])
-    return (uint(1, o["group"]) + packed(2, span_list(runs)) + blob(3, ids(item[id] for item in o["items"]))
-            + fixed(4, o["chain"]))
+    return runs
 
 
 def encode_short_offer(o):
-    return encode_offer(o, "short")
+    (positions, at), shorts = places(2, runs_of(o), 5), [item["short"] for item in o["items"]]
+    listed, short = blob(3, ids(shorts)), b""
+    if len(shorts) == 1 and int(shorts[0], 16):
+        listed, short = b"", fixed(6, int(shorts[0], 16))
+    return group(o["group"]) + positions + listed + fixed(4, o["chain"]) + at + short
 
 
 def encode_ask(r):
-    return uint(1, r["group"]) + packed(2, span_list(r["positions"])) + blob(3, ids(r["ids"]))
+    positions, at = places(2, r["positions"], 4)
+    return group(r["group"]) + positions + blob(3, ids(r["ids"])) + at
 
 
 def encode_unavailable(u):
-    return encode_ask(u) + b"".join(
+    return group(u["group"]) + packed(2, span_list(u["positions"])) + blob(3, ids(u["ids"])) + b"".join(
         record(4, blob(1, ids([t["id"]])) + uint(2, t["eff_ms"]) + uint(3, t["height"])) for t in u["tombstones"])
 
 
 def encode_ephemeral(e):
-    return uint(1, e["group"]) + uint(2, e["timestamp_ms"]) + blob(3, ids([e["body"]]))
+    return group(e["group"]) + uint(2, e["timestamp_ms"]) + blob(3, ids([e["body"]]))
 
 
 def encode_reconcile(r):
-    out = uint(1, r["group"]) + uint(2, r["salt"])
+    out = group(r["group"]) + uint(2, r["salt"])
     if "ask" in r:
         out += key(3, 0) + b"\1"
     if "symbols" in r:

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use prost::bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::ids_from_wire;
-use crate::frame::{Batch, DecodeError, DepRef, GroupRef, WireMessage};
+use super::{group_of, ids_from_wire};
+use crate::frame::{Batch, DecodeError, DepRef, WireMessage};
 
 /// The number of the field of a frame that batches are in.
 pub(super) const FIELD: u32 = 6;
@@ -25,11 +25,12 @@ fn rule(rule: &'static str) -> DecodeError {
 
 /// Reads a batch. Bodies are parts of `frame`, whose content `bytes` is.
 pub(super) fn read(frame: &Bytes, mut bytes: &[u8]) -> Result<Batch, DecodeError> {
-    let mut batch = Batch { group: GroupRef::Number(0), messages: Vec::new(), chain: 0 };
+    let mut batch = Batch { group: group_of(0), messages: Vec::new(), chain: 0 };
     let (mut first, mut timestamp_ms) = (0, 0);
+    let mut lone = Parts::default();
     while !bytes.is_empty() {
         match decode_key(&mut bytes).map_err(malformed)? {
-            (1, wire) => batch.group = GroupRef::Number(as_u32(varint(wire, &mut bytes)?)),
+            (1, wire) => batch.group = group_of(as_u32(varint(wire, &mut bytes)?)),
             (2, wire) => first = varint(wire, &mut bytes)?,
             (3, wire) => timestamp_ms = varint(wire, &mut bytes)?.cast_signed(),
             (4, wire) => {
@@ -42,42 +43,82 @@ pub(super) fn read(frame: &Bytes, mut bytes: &[u8]) -> Result<Batch, DecodeError
                 batch.messages.push(read_message(frame, content)?);
             }
             (5, wire) => batch.chain = fixed64(wire, &mut bytes)?,
+            (tag @ 6..=8, wire) => lone.read(frame, tag - 3, wire, &mut bytes)?,
             (tag, wire) => skip_field(wire, tag, &mut bytes, DecodeContext::default()).map_err(malformed)?,
         }
+    }
+    if !lone.is_empty() {
+        if lone.body.is_empty() || !batch.messages.is_empty() {
+            return Err(rule("messages, or one with a body in their place"));
+        }
+        batch.messages.push(lone.into_message()?);
     }
     settle(&mut batch, first, timestamp_ms)?;
     Ok(batch)
 }
 
+/// What a message holds beside its position and its time.
+#[derive(Default)]
+struct Parts<'a> {
+    deps: Vec<DepRef>,
+    ids: &'a [u8],
+    body: Bytes,
+}
+
+impl<'a> Parts<'a> {
+    /// Reads one of them, by its field in a message.
+    fn read(
+        &mut self,
+        frame: &Bytes,
+        field: u32,
+        wire: WireType,
+        bytes: &mut &'a [u8],
+    ) -> Result<(), DecodeError> {
+        match (field, wire) {
+            (3, WireType::LengthDelimited) => {
+                let mut distances = delimited(wire, bytes)?;
+                self.deps.reserve(1);
+                while !distances.is_empty() {
+                    let back = decode_varint(&mut distances).map_err(malformed)?;
+                    self.deps.push(DepRef::Position(back));
+                }
+            }
+            (3, wire) => self.deps.push(DepRef::Position(varint(wire, bytes)?)),
+            (4, wire) => self.ids = delimited(wire, bytes)?,
+            (_, wire) => self.body = frame.slice_ref(delimited(wire, bytes)?),
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.deps.is_empty() && self.ids.is_empty() && self.body.is_empty()
+    }
+
+    /// With distances where positions are to be.
+    fn into_message(mut self) -> Result<WireMessage, DecodeError> {
+        if !self.ids.is_empty() {
+            self.deps.extend(ids_from_wire("MESSAGE", self.ids)?.into_iter().map(DepRef::Id));
+        }
+        Ok(WireMessage { position: Some(0), timestamp_ms: 0, deps: self.deps, body: self.body })
+    }
+}
+
 /// One message, with gap, delta and distances where position, timestamp and positions are to be.
 fn read_message(frame: &Bytes, mut bytes: &[u8]) -> Result<WireMessage, DecodeError> {
-    let mut message = WireMessage { position: None, timestamp_ms: 0, deps: Vec::new(), body: Bytes::new() };
-    let (mut gap, mut ids) = (0, &[][..]);
+    let (mut gap, mut delta_ms, mut parts) = (0, 0, Parts::default());
     while !bytes.is_empty() {
         match decode_key(&mut bytes).map_err(malformed)? {
             (1, wire) => gap = varint(wire, &mut bytes)?,
             (2, wire) => {
                 let delta = varint(wire, &mut bytes)?;
-                message.timestamp_ms = (delta >> 1).cast_signed() ^ -((delta & 1).cast_signed());
+                delta_ms = (delta >> 1).cast_signed() ^ -((delta & 1).cast_signed());
             }
-            (3, WireType::LengthDelimited) => {
-                let mut distances = delimited(WireType::LengthDelimited, &mut bytes)?;
-                message.deps.reserve(1);
-                while !distances.is_empty() {
-                    let back = decode_varint(&mut distances).map_err(malformed)?;
-                    message.deps.push(DepRef::Position(back));
-                }
-            }
-            (3, wire) => message.deps.push(DepRef::Position(varint(wire, &mut bytes)?)),
-            (4, wire) => ids = delimited(wire, &mut bytes)?,
-            (5, wire) => message.body = frame.slice_ref(delimited(wire, &mut bytes)?),
+            (tag @ 3..=5, wire) => parts.read(frame, tag, wire, &mut bytes)?,
             (tag, wire) => skip_field(wire, tag, &mut bytes, DecodeContext::default()).map_err(malformed)?,
         }
     }
-    message.position = Some(gap);
-    if !ids.is_empty() {
-        message.deps.extend(ids_from_wire("MESSAGE", ids)?.into_iter().map(DepRef::Id));
-    }
+    let mut message = parts.into_message()?;
+    (message.position, message.timestamp_ms) = (Some(gap), delta_ms);
     Ok(message)
 }
 

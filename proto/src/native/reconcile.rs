@@ -1,7 +1,7 @@
 //! RECONCILE records as protobuf.
 
-use super::{number_of, spans_of, spans_to_wire, v1};
-use crate::frame::{DecodeError, EncodeError, GroupRef, Lacks, Reconcile, ReconcileStep, Symbols};
+use super::{group_of, number_of, spans_of, spans_to_wire, v1};
+use crate::frame::{DecodeError, EncodeError, Lacks, Reconcile, ReconcileStep, Symbols};
 use crate::limits::{MAX_SHORT_ID, MIN_SHORT_ID, SYMBOL_OVERHEAD};
 
 pub(super) fn to_wire(record: &Reconcile) -> Result<v1::Reconcile, EncodeError> {
@@ -41,7 +41,7 @@ pub(super) fn all_from_wire(records: Vec<v1::Reconcile>) -> Result<Vec<Reconcile
     for record in records {
         let Some(step) = record.step else { continue };
         let step = step_from_wire(step)?;
-        all.push(Reconcile { group: GroupRef::Number(record.group), salt: record.salt, step });
+        all.push(Reconcile { group: group_of(record.group), salt: record.salt, step });
     }
     Ok(all)
 }

@@ -31,7 +31,7 @@ fn bodies() -> impl Strategy<Value = Bytes> {
 
 prop_compose! {
     fn batches()(
-        group in any::<u32>(),
+        group in 1_u32..,
         positions in any::<bool>(),
         chain in any::<u64>(),
         rows in vec((1_u64..50, 0_i64..1 << 40, vec(1_u64..40, 0..3), ids(), bodies()), 1..6),
@@ -174,7 +174,7 @@ fn a_body_is_a_slice_of_the_frame() {
 fn rules_are_named() {
     let bad = |wire: v1::Frame| decode(&wire.encode_to_vec()).unwrap_err().to_string();
     let batch = |messages: Vec<v1::Message>, first, timestamp_ms| v1::Frame {
-        batches: vec![v1::Batch { group: 1, first, timestamp_ms, messages, chain: 0 }],
+        batches: vec![v1::Batch { group: 1, first, timestamp_ms, messages, ..Default::default() }],
         ..Default::default()
     };
     let message = v1::Message::default();
@@ -189,11 +189,43 @@ fn rules_are_named() {
     assert_eq!(bad(batch(vec![late], 1, i64::MAX)), "MESSAGE: timestamps have 64 bits");
     let odd = v1::Message { deps: vec![1; 33].into(), ..Default::default() };
     assert_eq!(bad(batch(vec![odd], 1, 0)), "MESSAGE: ids have 32 bytes each");
-    let offer = v1::Offer { group: 1, positions: vec![0, u64::MAX - 1], ids: Bytes::new(), chain: 0 };
+    let offer = v1::Offer { group: 1, positions: vec![0, u64::MAX - 1], ids: Bytes::new(), chain: 0, at: 0 };
     assert_eq!(
         bad(v1::Frame { offers: vec![offer], ..Default::default() }),
         "OFFER: as many positions as ids"
     );
+}
+
+// spec: one-position
+#[test]
+fn one_position_and_the_group_one_take_two_bytes_less_and_their_long_forms_are_read() {
+    let ack = |known: Vec<Span>| Ack {
+        group: GroupRef::Number(1),
+        held: vec![Span::one(7)],
+        known,
+        ids: vec![],
+        duplicates: 0,
+        chain: 0,
+        reset: 0,
+    };
+    let said = |known| Frame { acks: vec![ack(known)], ..Frame::default() };
+    let short = said(vec![Span::one(8)]);
+    assert_eq!(encode(&short)[..], [0x2a, 4, 0x40, 7, 0x48, 8]);
+    // As it was written before: the number of the group, and lists of one span.
+    let long = [0x2a, 10, 0x08, 1, 0x12, 2, 6, 0, 0x1a, 2, 7, 0];
+    assert_eq!(decode(&long), Ok(short));
+    let several = said(vec![Span { first: 8, last: 9 }]);
+    assert_eq!(encode(&several)[..], [0x2a, 6, 0x1a, 2, 7, 1, 0x40, 7]);
+    assert_eq!(decode(&encode(&several)), Ok(several));
+    let offer = |short| {
+        let items = vec![(7, short)];
+        let offers = vec![ShortOffer { group: GroupRef::Number(1), items, chain: 0 }];
+        Frame { short_offers: offers, ..Frame::default() }
+    };
+    assert_eq!(encode(&offer(5))[..], [0x8a, 1, 11, 0x28, 7, 0x31, 5, 0, 0, 0, 0, 0, 0, 0]);
+    let long = [0x8a, 1, 16, 0x08, 1, 0x12, 2, 6, 0, 0x1a, 8, 0, 0, 0, 0, 0, 0, 0, 5];
+    assert_eq!(decode(&long), Ok(offer(5)));
+    assert_eq!(decode(&encode(&offer(0))), Ok(offer(0)));
 }
 
 #[test]
@@ -205,6 +237,8 @@ fn what_cannot_be_read_back_is_not_written() {
         ..Frame::default()
     };
     let id = DepRef::Id(MessageId::from_bytes([1; 32]));
+    let unnamed = Request { group: GroupRef::Number(0), positions: vec![], ids: vec![] };
+    assert!(refused(&Frame { requests: vec![unnamed], ..Frame::default() }));
     assert!(refused(&Frame { number: Some(0), ..Frame::default() }));
     assert!(refused(&Frame { frame_acks: vec![Span { first: 5, last: 1 }], ..Frame::default() }));
     assert!(refused(&batch(vec![at(Some(0), 0, vec![])])));
@@ -259,14 +293,21 @@ fn a_step_that_is_unknown_is_skipped() {
 fn batch_by_structs(bytes: &[u8]) -> Result<Batch, DecodeError> {
     let wire = v1::Batch::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     let rule = |rule| DecodeError::Rule { record: "MESSAGE", rule };
+    let v1::Batch { mut messages, back, deps, body, .. } = wire;
+    if !(back.is_empty() && deps.is_empty() && body.is_empty()) {
+        if body.is_empty() || !messages.is_empty() {
+            return Err(rule("messages, or one with a body in their place"));
+        }
+        messages.push(v1::Message { back, deps, body, ..Default::default() });
+    }
     let mut batch = Batch {
-        group: GroupRef::Number(wire.group),
-        messages: Vec::with_capacity(wire.messages.len()),
+        group: group_of(wire.group),
+        messages: Vec::with_capacity(messages.len()),
         chain: wire.chain,
     };
     let mut next = wire.first;
     let mut time = wire.timestamp_ms;
-    for message in wire.messages {
+    for message in messages {
         let position = if wire.first == 0 {
             None
         } else {

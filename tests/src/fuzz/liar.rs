@@ -54,7 +54,7 @@ impl Liar {
             frame.announces = world
                 .groups
                 .iter()
-                .zip(0..)
+                .zip(1..)
                 .map(|(group, number)| Announce {
                     number,
                     tag: Announce::tag_of(&NONCE, *group),
@@ -104,7 +104,7 @@ impl Liar {
 
     fn record(&self, world: &World, tape: &mut Tape<'_>, frame: &mut Frame) {
         let group = tape.byte() % 4;
-        let group_ref = GroupRef::Number(group.into());
+        let group_ref = GroupRef::Number(u32::from(group) + 1);
         let chain = if tape.bit() { tape.u64() } else { 0 };
         let kind = tape.byte();
         match kind % 8 {
