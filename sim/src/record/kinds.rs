@@ -94,8 +94,8 @@ pub(crate) fn scan(frame: &[u8], mut body: impl FnMut(&[u8])) -> Kinds {
             5 => (&mut kinds.ack, 1),
             6 => (&mut kinds.message, bodies(value, &mut body)),
             7 => (&mut kinds.offer, ids(value)),
-            17 => (&mut kinds.offer, spans(value)),
-            8 => (&mut kinds.request, ids(value) + spans(value)),
+            17 => (&mut kinds.offer, positions(value, 5)),
+            8 => (&mut kinds.request, ids(value) + positions(value, 4)),
             9 => (&mut kinds.unavailable, 1),
             10 => (&mut kinds.ephemeral, 1),
             _ => (&mut kinds.frame, 0),
@@ -112,6 +112,11 @@ fn bodies(mut batch: &[u8], body: &mut impl FnMut(&[u8])) -> u64 {
     let mut count = 0;
     while let Some((number, mut message, after)) = field(batch) {
         batch = after;
+        if number == 8 {
+            // The only one, in place of a list.
+            count += 1;
+            body(message);
+        }
         if number != 4 {
             continue;
         }
@@ -136,11 +141,12 @@ fn ids(mut record: &[u8]) -> u64 {
     count
 }
 
-/// How many positions the span list of field 2 has.
-fn spans(mut record: &[u8]) -> u64 {
+/// How many positions the span list of field 2 has; one if it stands in the field `one` in its place.
+fn positions(mut record: &[u8], one: u64) -> u64 {
     let mut count = 0_u64;
     while let Some((number, mut value, after)) = field(record) {
         record = after;
+        count += u64::from(number == one);
         while number == 2
             && let Some((_, rest)) = varint(value)
             && let Some((more, rest)) = varint(rest)
@@ -184,7 +190,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 mod tests {
     use hedgerow_sync_core::proto::{
         Ack, Batch, Codec as _, Frame, GroupRef, Hello, MessageId, NativeCodec, Offer, OfferItem, Request,
-        Span, WireMessage,
+        ShortOffer, Span, WireMessage,
     };
 
     use super::*;
@@ -244,6 +250,31 @@ mod tests {
         assert!((400..450).contains(&kinds.message.bytes), "{kinds:?}");
         assert_eq!((kinds.offer.records, kinds.request.records, kinds.ack.records), (1, 6, 1));
         assert_eq!((kinds.hello.records, kinds.frame.records, kinds.announce.records), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_stands_in_short_forms_counts_as_much() {
+        let group = GroupRef::Number(1);
+        let body = vec![9_u8; 200].into();
+        let message = WireMessage { position: Some(4), timestamp_ms: 5, deps: Vec::new(), body };
+        let frame = Frame {
+            batches: vec![Batch { group, messages: vec![message], chain: 0 }],
+            offers: vec![Offer {
+                group,
+                items: vec![OfferItem { position: Some(3), id: MessageId::from_bytes([7; 32]) }],
+                chain: 0,
+            }],
+            short_offers: vec![ShortOffer { group, items: vec![(5, 6)], chain: 0 }],
+            requests: vec![Request { group, positions: vec![Span::one(9)], ids: Vec::new() }],
+            ..Frame::default()
+        };
+        let bytes = bytes_of(&frame);
+        let mut found = Vec::new();
+        let kinds = scan(&bytes, |body| found.push(body.len()));
+        assert_eq!(found, [200]);
+        assert_eq!(kinds.bytes(), bytes.len() as u64);
+        let counts = [kinds.message, kinds.offer, kinds.request].map(|count| count.records);
+        assert_eq!(counts, [1, 2, 1]);
     }
 
     #[test]

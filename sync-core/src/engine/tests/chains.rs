@@ -114,8 +114,8 @@ fn a_value_is_said_now_and_then_should_one_have_got_lost() {
 // spec: chain-reckoned
 #[test]
 fn in_a_network_marks_follow_whoever_a_body_comes_from() {
-    for seed in 0..20 {
-        let mut net = Net::new(6, seed);
+    for seed in 0..20_usize {
+        let mut net = Net::new(6, seed as u64);
         let group = net.group("g", false);
         let faults = Faults { delay_ms: (1, 90), ..CLEAN };
         let edges = [(0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 4), (3, 5), (4, 5), (0, 5)];
@@ -125,7 +125,7 @@ fn in_a_network_marks_follow_whoever_a_body_comes_from() {
         }
         net.run(1_000);
         for n in 0..12 {
-            net.publish((n * 5 + seed as usize) % 6, group, &format!("message {n}"));
+            net.publish((n * 5 + seed) % 6, group, &format!("message {n}"));
             net.run([3_000, 40, 0][n % 3]);
         }
         net.run(60_000);
