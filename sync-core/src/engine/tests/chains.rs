@@ -1,6 +1,8 @@
 //! Chain values that are left out: they are reckoned, and say of every log what those that are said do.
 
-use hedgerow_proto::{Ack, Frame, GroupId, GroupRef, MessageId, Offer, OfferItem, PeerId, ShortOffer, Span};
+use hedgerow_proto::{
+    Ack, Frame, GroupId, GroupRef, MessageId, Offer, OfferItem, PeerId, Request, ShortOffer, Span,
+};
 
 use super::faults::{Liar, message};
 use crate::engine::chains::MAX_UNRECKONED;
@@ -195,6 +197,26 @@ fn what_was_said_on_a_link_that_ended_counts_for_nothing() {
         assert_marks_are_right(&net, group);
         assert_eq!((mark(&net, 0, peer(1)).0, mark(&net, 1, peer(0)).0), (4, 4), "cut at {cut}");
     }
+}
+
+// spec: chain-said
+#[test]
+fn after_unavailable_the_next_value_is_said() {
+    let mut net = Net::new(1, 8);
+    let group = net.group("g", false);
+    let liar = Liar::new(&mut net, &[group]);
+    liar.hear(&mut net);
+    let mut said = Vec::new();
+    for n in 0..4 {
+        if n == 2 {
+            let requests = vec![Request { group: ONE, positions: vec![Span::one(9)], ids: vec![] }];
+            liar.say(&mut net, &Frame { requests, ..Frame::default() }).unwrap();
+            assert_eq!(liar.hear(&mut net)[0].unavailables.len(), 1);
+        }
+        net.publish(0, group, &format!("message {n}"));
+        said.extend(liar.hear(&mut net).into_iter().flat_map(|frame| frame.batches).map(|batch| batch.chain));
+    }
+    assert_eq!(said, [0, 0, chain_at(&net, 0, group, 3), 0]);
 }
 
 // spec: chain-reset
