@@ -3,12 +3,17 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::ids::{GroupId, MessageId};
 use crate::limits::{MAX_BODY, MAX_CLIENT_ID, MAX_DEPS, MAX_DESCRIPTOR};
 
 const GROUP_CONTEXT: &str = "hedgerow 2026-11 group id";
 const MESSAGE_CONTEXT: &str = "hedgerow 2026-11 message id";
+/// What the id covers before the dependencies, in bytes: group, timestamp, number of dependencies.
+const HEAD_LEN: usize = 32 + 8 + 2;
+/// So many dependencies are hashed together with that.
+const DEPS_IN_HEAD: usize = 3;
 
 /// Which rule a message or a group descriptor breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +50,8 @@ pub enum MessageError {
 pub struct Message {
     group: GroupId,
     timestamp_ms: i64,
-    deps: Vec<MessageId>,
+    /// Most messages have one, which stands in place.
+    deps: SmallVec<[MessageId; 1]>,
     body: Bytes,
 }
 
@@ -61,6 +67,25 @@ impl Message {
         deps: Vec<MessageId>,
         body: Bytes,
     ) -> Result<Self, MessageError> {
+        Self::check(timestamp_ms, &deps, &body)?;
+        Ok(Self { group, timestamp_ms, deps: deps.into(), body })
+    }
+
+    /// The same with a copy of the dependencies.
+    ///
+    /// # Errors
+    /// The rule that is broken; nothing is cut to fit.
+    pub fn after(
+        group: GroupId,
+        timestamp_ms: i64,
+        deps: &[MessageId],
+        body: Bytes,
+    ) -> Result<Self, MessageError> {
+        Self::check(timestamp_ms, deps, &body)?;
+        Ok(Self { group, timestamp_ms, deps: SmallVec::from_slice(deps), body })
+    }
+
+    fn check(timestamp_ms: i64, deps: &[MessageId], body: &Bytes) -> Result<(), MessageError> {
         if body.len() > MAX_BODY {
             return Err(MessageError::BodyTooLong(body.len()));
         }
@@ -73,7 +98,7 @@ impl Message {
         if timestamp_ms < 0 {
             return Err(MessageError::NegativeTimestamp(timestamp_ms));
         }
-        Ok(Self { group, timestamp_ms, deps, body })
+        Ok(())
     }
 
     /// The group that the message belongs to.
@@ -106,17 +131,21 @@ impl Message {
     pub fn id(&self) -> MessageId {
         // The number of dependencies is at most MAX_DEPS.
         let count = u16::try_from(self.deps.len()).unwrap_or(u16::MAX);
-        // In one piece, as each piece costs some.
-        let mut head = [0; 32 + 8 + 2];
+        // Together with the first dependencies in one piece, as each piece costs some.
+        let mut head = [0; HEAD_LEN + 32 * DEPS_IN_HEAD];
+        let (first, later) = self.deps.split_at(self.deps.len().min(DEPS_IN_HEAD));
         let (group, rest) = head.split_at_mut(32);
-        let (timestamp, number) = rest.split_at_mut(8);
+        let (timestamp, rest) = rest.split_at_mut(8);
+        let (number, slots) = rest.split_at_mut(2);
         group.copy_from_slice(self.group.as_bytes());
         timestamp.copy_from_slice(&self.timestamp_ms.to_be_bytes());
         number.copy_from_slice(&count.to_be_bytes());
+        slots.as_chunks_mut().0.iter_mut().zip(first).for_each(|(slot, dep)| *slot = *dep.as_bytes());
+        let (head, _) = head.split_at(HEAD_LEN + 32 * first.len());
         HASHER.with_borrow_mut(|hasher| {
             hasher.reset();
-            hasher.update(&head);
-            for dep in &self.deps {
+            hasher.update(head);
+            for dep in later {
                 hasher.update(dep.as_bytes());
             }
             hasher.update(&self.body);
@@ -127,7 +156,7 @@ impl Message {
     /// Takes the message apart into its dependencies and its body.
     #[must_use]
     pub fn into_parts(self) -> (Vec<MessageId>, Bytes) {
-        (self.deps, self.body)
+        (self.deps.into_vec(), self.body)
     }
 }
 
