@@ -19,8 +19,11 @@ use crate::order::OrderKey;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     tables: Tables,
-    /// What undoes the open transaction, in the order in which it was done.
+    /// What undoes the open transaction, in the order in which it was done; but for the messages that it put in, which
+    /// go whole.
     undo: Vec<Change>,
+    /// The number of the last message that was there before the open transaction.
+    committed: u64,
 }
 
 impl MemoryStore {
@@ -32,6 +35,9 @@ impl MemoryStore {
 
     /// What a crash and a restart leave: everything committed, nothing else.
     pub fn crash(&mut self) {
+        while self.tables.last_message().0 > self.committed {
+            self.tables.pop();
+        }
         while let Some(change) = self.undo.pop() {
             self.tables.apply(change);
         }
@@ -47,7 +53,7 @@ impl MemoryStore {
     /// Whether something was written since the last commit.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        !self.undo.is_empty()
+        !self.undo.is_empty() || self.tables.last_message().0 > self.committed
     }
 
     /// The rows themselves, for tests that break an invariant.
@@ -59,6 +65,24 @@ impl MemoryStore {
     fn apply(&mut self, change: Change) {
         let inverse = self.tables.apply(change);
         self.undo.push(inverse);
+    }
+
+    /// Writes the row of a message that is there.
+    fn put_row(&mut self, row: MessageRow) {
+        self.tables.touched.add();
+        let before = self.tables.set_row(row);
+        if let Some(before) = before.filter(|_| row.num.0 <= self.committed) {
+            self.undo.push(Change::Row(before));
+        }
+    }
+
+    /// Writes a message that is there, or takes it away.
+    fn put_entry(&mut self, num: MessageNum, entry: Option<Entry>) {
+        self.tables.touched.add();
+        let before = self.tables.set_message(num, entry);
+        if num.0 <= self.committed {
+            self.undo.push(Change::Message(num, before.map(Box::new)));
+        }
     }
 
     fn entry(&self, num: MessageNum) -> Result<&Entry, StoreError> {
@@ -90,7 +114,7 @@ impl MemoryStore {
 
     fn put(&mut self, row: MessageRow, deps: Deps, body: Option<Bytes>) {
         let body = body.filter(|_| row.state.has_body());
-        self.apply(Change::Message(row.num, Some(Entry { row, deps, body })));
+        self.put_entry(row.num, Some(Entry { row, deps, body }));
     }
 }
 
@@ -99,7 +123,7 @@ impl std::fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore")
             .field("groups", &self.tables.groups.len())
             .field("last_message", &self.tables.last_message())
-            .field("uncommitted", &self.undo.len())
+            .field("uncommitted", &self.is_dirty())
             .finish_non_exhaustive()
     }
 }
@@ -119,6 +143,7 @@ impl Store for MemoryStore {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.undo.clear();
+        self.committed = self.tables.last_message().0;
         Ok(())
     }
 
@@ -185,7 +210,7 @@ impl Store for MemoryStore {
             self.apply(Change::Head(group, head, false));
         }
         for num in nums {
-            self.apply(Change::Message(num, None));
+            self.put_entry(num, None);
         }
         let pairs: Vec<_> = self.tables.peer_groups.keys().filter(|key| key.1 == group).copied().collect();
         for pair in pairs {
@@ -293,7 +318,6 @@ impl Store for MemoryStore {
         if !self.tables.push(Entry { row, deps: deps.into(), body }) {
             return corrupt(format!("message {} is there already", row.id));
         }
-        self.undo.push(Change::Pop);
         Ok(num)
     }
 
@@ -314,7 +338,7 @@ impl Store for MemoryStore {
             let deps = if row.state == MessageState::Invalid { Deps::new() } else { deps };
             self.put(row, deps, body);
         } else {
-            self.apply(Change::Row(row));
+            self.put_row(row);
         }
         Ok(())
     }
@@ -338,7 +362,7 @@ impl Store for MemoryStore {
             self.remove_edge(dep, num)?;
         }
         self.change_heads(row.group, &[num], &[])?;
-        self.apply(Change::Message(num, None));
+        self.put_entry(num, None);
         Ok(())
     }
 

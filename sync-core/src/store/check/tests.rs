@@ -156,7 +156,7 @@ fn with(num: MessageNum, change: impl Fn(&mut Entry) + 'static) -> Box<dyn Fn(&m
     Box::new(move |store| {
         let mut entry = store.tables().message(num).unwrap().clone();
         change(&mut entry);
-        store.tables().apply(Change::Message(num, Some(entry)));
+        store.tables().apply(Change::Message(num, Some(entry.into())));
     })
 }
 
@@ -279,7 +279,7 @@ fn breakages() -> Vec<Breakage> {
             Numbers,
             "two have the same id",
             Box::new(|store| {
-                let row = store.tables().groups[&OTHER].clone();
+                let row = store.tables().groups.get(&OTHER).unwrap().clone();
                 store.tables().groups.insert(GROUP, GroupRow { num: GROUP, ..row });
             }),
         ),

@@ -12,6 +12,7 @@ use super::places::Places;
 use super::states::States;
 use crate::order::OrderKey;
 use crate::seeded::SeededMap;
+use crate::small::SmallMap;
 use crate::store::{
     AuthorNum, AuthorRow, Edge, GroupNum, GroupRow, MessageNum, MessageRow, MessageState, PeerGroupRow,
     PeerNum, PeerRow,
@@ -39,12 +40,9 @@ pub(in crate::store) enum Change {
     Author(AuthorNum, Option<AuthorRow>),
     Peer(PeerNum, Option<PeerRow>),
     PeerGroup((PeerNum, GroupNum), Option<PeerGroupRow>),
-    Message(MessageNum, Option<Entry>),
+    Message(MessageNum, Option<Box<Entry>>),
     /// The row alone of a message that is there.
     Row(MessageRow),
-    /// A message under the number after the last one; takes that number back.
-    Push(Entry),
-    Pop,
     Edge(Edge, bool),
     Head(GroupNum, MessageNum, bool),
     Value(String, Vec<u8>, Option<Vec<u8>>),
@@ -55,7 +53,7 @@ pub(in crate::store) enum Change {
 pub(in crate::store) struct Tables {
     pub(in crate::store) install: Option<u64>,
     pub(in crate::store) last_nums: (u32, u32),
-    pub(in crate::store) groups: BTreeMap<GroupNum, GroupRow>,
+    pub(in crate::store) groups: SmallMap<GroupNum, GroupRow>,
     pub(in crate::store) group_ids: HashMap<GroupId, GroupNum>,
     pub(in crate::store) authors: BTreeMap<AuthorNum, AuthorRow>,
     pub(in crate::store) author_nums: HashMap<(GroupNum, [u8; 32]), AuthorNum>,
@@ -65,7 +63,7 @@ pub(in crate::store) struct Tables {
     /// Message 1 is the first element. Removed ones leave a hole: numbers are not given twice.
     pub(in crate::store) messages: Vec<Option<Entry>>,
     pub(in crate::store) message_ids: SeededMap<MessageId, MessageNum>,
-    pub(in crate::store) places: SeededMap<GroupNum, Places>,
+    pub(in crate::store) places: SmallMap<GroupNum, Places>,
     /// Every message but the delivered ones.
     pub(in crate::store) states: States,
     /// Messages with a body that expire.
@@ -122,23 +120,12 @@ impl Tables {
                 };
                 Change::PeerGroup(key, before)
             }
-            Change::Message(num, entry) => Change::Message(num, self.set_message(num, entry)),
+            Change::Message(num, entry) => {
+                Change::Message(num, self.set_message(num, entry.map(|entry| *entry)).map(Box::new))
+            }
             Change::Row(row) => match self.set_row(row) {
                 Some(before) => Change::Row(before),
                 None => Change::Row(row),
-            },
-            Change::Push(entry) => {
-                let row = entry.row;
-                self.messages.push(Some(entry));
-                self.index(row.num, None, Some(&row));
-                Change::Pop
-            }
-            Change::Pop => match self.messages.pop().flatten() {
-                Some(entry) => {
-                    self.index(entry.row.num, Some(&entry.row), None);
-                    Change::Push(entry)
-                }
-                None => Change::Pop,
             },
             Change::Edge(edge, there) => Change::Edge(edge, set_member(&mut self.edges, edge, there)),
             Change::Head(group, num, there) => {
@@ -191,7 +178,7 @@ impl Tables {
         before
     }
 
-    fn set_message(&mut self, num: MessageNum, entry: Option<Entry>) -> Option<Entry> {
+    pub(in crate::store) fn set_message(&mut self, num: MessageNum, entry: Option<Entry>) -> Option<Entry> {
         let slot = self.messages.get_mut(index(num)?)?;
         let row = entry.as_ref().map(|entry| entry.row);
         let before = std::mem::replace(slot, entry);
@@ -199,7 +186,7 @@ impl Tables {
         before
     }
 
-    fn set_row(&mut self, row: MessageRow) -> Option<MessageRow> {
+    pub(in crate::store) fn set_row(&mut self, row: MessageRow) -> Option<MessageRow> {
         let entry = self.messages.get_mut(index(row.num)?)?.as_mut()?;
         let before = std::mem::replace(&mut entry.row, row);
         self.index(row.num, Some(&before), Some(&row));
@@ -208,21 +195,27 @@ impl Tables {
 
     /// Changes what finds a message, as far as that follows from what changed in its row.
     fn index(&mut self, num: MessageNum, before: Option<&MessageRow>, after: Option<&MessageRow>) {
-        let (old, new) = (before.map(|row| row.id), after.map(|row| row.id));
+        let (old, new) = (before.map(|row| &row.id), after.map(|row| &row.id));
         if old != new {
-            old.map(|id| self.message_ids.remove(&id));
-            new.map(|id| self.message_ids.insert(id, num));
+            old.map(|id| self.message_ids.remove(id));
+            new.map(|id| self.message_ids.insert(*id, num));
         }
-        let place = |row: &MessageRow| (row.position > 0).then(|| (row.group, row.position, row.key()));
-        let (old, new) = (before.and_then(place), after.and_then(place));
-        if old != new {
-            if let Some((group, position, key)) = old {
-                self.leave_place(group, position, &key);
+        self.place(num, before, after);
+    }
+
+    /// The same for all but its id.
+    fn place(&mut self, num: MessageNum, before: Option<&MessageRow>, after: Option<&MessageRow>) {
+        let stands = |row: &&MessageRow| row.position > 0;
+        let (old, new) = (before.filter(stands), after.filter(stands));
+        let spot = |row: &MessageRow| (row.position, row.group, row.eff_ms, row.height);
+        if old.map(spot) != new.map(spot) || old.map(|row| &row.id) != new.map(|row| &row.id) {
+            if let Some(row) = old {
+                self.leave_place(row.group, row.position, &row.key());
             }
-            if let Some((group, position, key)) = new {
-                let places = self.places.entry(group).or_default();
-                places.set_at(position, num);
-                places.set_key(key, num);
+            if let Some(row) = new {
+                let places = self.places.or_default(row.group);
+                places.set_at(row.position, num);
+                places.set_key(row.key(), num);
             }
         }
         let state = |row: &MessageRow| (row.state != MessageState::Delivered).then_some((row.state, num));
@@ -248,19 +241,24 @@ impl Tables {
         }
     }
 
-    /// Puts a new message after the last one, if no other has its id. What takes it back is [`Change::Pop`].
+    /// Puts a new message after the last one, if no other has its id.
     pub(in crate::store) fn push(&mut self, entry: Entry) -> bool {
         self.touched.add();
-        let row = entry.row;
-        match self.message_ids.entry(row.id) {
+        match self.message_ids.entry(entry.row.id) {
             hash_map::Entry::Occupied(_) => return false,
-            hash_map::Entry::Vacant(slot) => slot.insert(row.num),
+            hash_map::Entry::Vacant(slot) => slot.insert(entry.row.num),
         };
+        self.place(entry.row.num, None, Some(&entry.row));
         self.messages.push(Some(entry));
-        // Its id is there already.
-        let unplaced = MessageRow { position: 0, state: MessageState::Delivered, expires_ms: None, ..row };
-        self.index(row.num, Some(&unplaced), Some(&row));
         true
+    }
+
+    /// Takes the last message away, and its number back.
+    pub(in crate::store) fn pop(&mut self) {
+        self.touched.add();
+        if let Some(entry) = self.messages.pop().flatten() {
+            self.index(entry.row.num, Some(&entry.row), None);
+        }
     }
 
     /// The message at a position of a group.
