@@ -71,6 +71,9 @@ pub(super) struct Allowance {
 impl Repeats {
     /// What is used up now, and from when on time that passes counts.
     fn spent_at(&self, now: Time, allowance: Allowance) -> (u64, Time) {
+        if self.spent == 0 {
+            return (0, now);
+        }
         let Allowance { bytes, period_ms } = allowance;
         let elapsed = now.since(self.at);
         let back = share(bytes, elapsed, period_ms);

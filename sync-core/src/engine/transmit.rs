@@ -342,6 +342,11 @@ impl<S: Store> Engine<S> {
         for group in &waiting {
             link.ready_set.remove(group);
         }
+        let turns = turn.len().max(1);
+        if can_send {
+            // Most are in line because something came of which nothing is to be said to this peer.
+            turn.retain(|&(group, ..)| self.has_turn(id, peer, group));
+        }
         let mut more = Vec::new();
         if can_send {
             for &(group, name, _) in &turn {
@@ -361,7 +366,7 @@ impl<S: Store> Engine<S> {
             for &(group, name, _) in &turn {
                 self.put_requests(id, peer, group, name, draft)?;
             }
-            let share = (draft.room / turn.len().max(1)).max(LEAST_TURN);
+            let share = (draft.room / turns).max(LEAST_TURN);
             for (group, name, served) in &mut turn {
                 let (group, name) = (*group, *name);
                 let before = draft.room;
@@ -383,6 +388,14 @@ impl<S: Store> Engine<S> {
             }
         }
         Ok(can_send && !draft.filled)
+    }
+
+    /// Whether anything can come of a group's turn: a record, or a look at what may be due.
+    fn has_turn(&self, id: LinkId, peer: PeerNum, group: GroupNum) -> bool {
+        let pair = self.peers.get(&peer).and_then(|state| state.groups.get(&group));
+        pair.is_none_or(|pair| !pair.session.again.is_empty())
+            || self.has_due_unasked(group)
+            || self.has_more(id, peer, group)
     }
 
     /// Whether a group has something to say to a peer still. What waits for room on the link counts, and so does what

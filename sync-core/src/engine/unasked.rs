@@ -83,10 +83,15 @@ impl<S: Store> Engine<S> {
 
     /// Looks whether something is not too fresh any more though no timer has said so.
     pub(super) fn look_at_unasked(&mut self, group: GroupNum) {
-        let (now, delay_ms) = (self.now, self.config.offer_delay_ms);
-        if self.groups.get(&group).is_some_and(|group| group.unasked.due(now, delay_ms).is_some()) {
-            self.offer_unasked(group, now);
+        if self.has_due_unasked(group) {
+            self.offer_unasked(group, self.now);
         }
+    }
+
+    /// Whether something is not too fresh any more, be the timer late or not.
+    pub(super) fn has_due_unasked(&self, group: GroupNum) -> bool {
+        let (now, delay_ms) = (self.now, self.config.offer_delay_ms);
+        self.groups.get(&group).is_some_and(|group| group.unasked.due(now, delay_ms).is_some())
     }
 
     /// What is not too fresh any more is offered.

@@ -3,7 +3,7 @@
 use hedgerow_proto::{Batch, DepRef, GroupRef, Offer, OfferItem, ShortOffer, Span, WireMessage};
 
 use super::{Draft, ID_SIZE, RECORD_OVERHEAD, SHORT_ID_SIZE};
-use crate::engine::lossy::Item;
+use crate::engine::lossy::{Item, Lossy};
 use crate::engine::state::Sent;
 use crate::engine::{Engine, LinkId};
 use crate::error::EngineError;
@@ -218,8 +218,8 @@ impl<S: Store> Engine<S> {
     ) {
         let (group, position, now) = (row.group, row.position, self.now);
         let bytes = if kind == InFlight::Message { row.body_len } else { 0 };
-        let frame =
-            self.links.get(&id).and_then(|link| link.lossy.as_ref()).map_or(0, |lossy| lossy.next_number());
+        let number = self.links.get(&id).and_then(|link| link.lossy.as_ref()).map(Lossy::next_number);
+        let (lossy, frame) = (number.is_some(), number.unwrap_or_default());
         let paid = self.pay(id, peer, group, position, kind, bytes);
         let sent = Sent { link: id, frame, kind, bytes, paid };
         let Some(pair) = self.pair_mut(peer, group) else { return };
@@ -237,6 +237,9 @@ impl<S: Store> Engine<S> {
                 resend.sent(group, position, now);
             }
         }
-        draft.items.push(Item::Sent { group, position, frame });
+        // Only of what may be lost it has to be known in which frame it was.
+        if lossy {
+            draft.items.push(Item::Sent { group, position, frame });
+        }
     }
 }
