@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::Engine;
+use super::waits::Nums;
 use crate::error::EngineError;
 use crate::seeded::SeededMap;
 use crate::small::SmallSet;
@@ -55,10 +56,22 @@ impl Edges {
         self.known_from.is_some_and(|from| parent >= from)
     }
 
-    /// Notes an edge that was written.
-    fn note_stored(&mut self, parent: MessageNum, child: MessageNum) {
-        if self.knows(parent) && self.known.entry(parent).or_default().insert(child) {
-            self.known_count += 1;
+    /// Notes edges that were written.
+    fn note_stored(&mut self, parent: MessageNum, children: SmallSet<MessageNum>) {
+        if !self.knows(parent) {
+            return;
+        }
+        match self.known.entry(parent) {
+            Entry::Vacant(known) => {
+                self.known_count += children.len();
+                known.insert(children);
+            }
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                let before = known.len();
+                known.extend(children.iter().copied());
+                self.known_count += known.len() - before;
+            }
         }
     }
 
@@ -107,23 +120,38 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
+    /// Takes out all edges from `parent` that lead to up to `limit` messages, and gives these, ascending.
+    pub(super) fn take_children(&mut self, parent: MessageNum, limit: usize) -> Result<Nums, EngineError> {
+        let edges = &self.edges;
+        let knows = edges.knows(parent);
+        let nobody = |of: &Children| of.is_empty() || !of.contains_key(&parent);
+        if nobody(&edges.fresh) && if knows { nobody(&edges.known) } else { !edges.may_be_stored(parent) } {
+            return Ok(Nums::new());
+        }
+        let children = self.children(parent, MessageNum(0), limit)?;
+        for &child in &children {
+            self.remove_edge(parent, child)?;
+        }
+        Ok(children)
+    }
+
     /// Up to `limit` messages that wait for `parent`, ascending, from after `after`.
     pub(super) fn children(
         &self,
         parent: MessageNum,
         after: MessageNum,
         limit: usize,
-    ) -> Result<Vec<MessageNum>, EngineError> {
+    ) -> Result<Nums, EngineError> {
         let edges = &self.edges;
-        let of = |edges: &Children, children: &mut Vec<MessageNum>| {
+        let of = |edges: &Children, children: &mut Nums| {
             let found = edges.get(&parent).into_iter().flat_map(|children| children.after(after));
-            children.extend(found.take(limit));
+            children.extend(found.take(limit).copied());
         };
-        let mut children = Vec::new();
+        let mut children = Nums::new();
         if edges.knows(parent) {
             of(&edges.known, &mut children);
         } else if edges.may_be_stored(parent) {
-            children = self.store.children(parent, after, limit)?;
+            children = self.store.children(parent, after, limit)?.into();
         }
         let stored = children.len();
         of(&edges.fresh, &mut children);
@@ -147,8 +175,8 @@ impl<S: Store> Engine<S> {
         for (parent, children) in parents {
             for &child in children.iter() {
                 self.store.add_edge(parent, child)?;
-                self.edges.note_stored(parent, child);
             }
+            self.edges.note_stored(parent, children);
         }
         if self.edges.known_count > MAX_KNOWN {
             self.edges.forget_stored();
@@ -170,10 +198,11 @@ mod tests {
         edges.note_new(num(7));
         edges.note_new(num(8));
         assert!(!edges.knows(num(6)) && edges.knows(num(7)) && edges.knows(num(9)));
-        edges.note_stored(num(6), num(7));
-        edges.note_stored(num(7), num(8));
-        edges.note_stored(num(7), num(8));
-        edges.note_stored(num(7), num(9));
+        let one = |n| [num(n)].into_iter().collect();
+        edges.note_stored(num(6), one(7));
+        edges.note_stored(num(7), one(8));
+        edges.note_stored(num(7), one(8));
+        edges.note_stored(num(7), one(9));
         assert_eq!((edges.known.len(), edges.known_count), (1, 2));
         assert!(take(&mut edges.known, num(7), num(8)) && !take(&mut edges.known, num(7), num(8)));
         edges.forget_stored();

@@ -153,7 +153,7 @@ impl<S: Store> Engine<S> {
             for (dep, &num) in deps.entries.iter().zip(&nums).filter(|(dep, _)| !dep.delivered) {
                 self.add_edge(num, row.num);
                 if dep.wanted {
-                    self.await_dependency(dep.id, group_num, origin);
+                    self.await_named((num, dep.id), group_num, origin)?;
                 }
             }
         }
@@ -362,7 +362,12 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), EngineError> {
         let before = *row;
         row.state = state;
-        self.count_change(&before, row);
+        self.put_state(&before, row)
+    }
+
+    /// Writes a row that moved on.
+    fn put_state(&mut self, before: &MessageRow, row: &MessageRow) -> Result<(), EngineError> {
+        self.count_change(before, row);
         self.dirty = true;
         // There may be room for what was turned away.
         self.changed_groups.insert(row.group);
@@ -371,12 +376,14 @@ impl<S: Store> Engine<S> {
 
     /// Delivers a message whose gates are all open, and what it sets free.
     fn deliver(&mut self, mut row: MessageRow) -> Result<(), EngineError> {
-        let deps = self.promote(&mut row)?;
+        let before = row;
+        let deps = self.promote(&before, &mut row)?;
         self.after_delivery(&row, &deps, true)
     }
 
-    /// Gives a held message its position and makes it delivered; returns its dependencies.
-    fn promote(&mut self, row: &mut MessageRow) -> Result<Nums, EngineError> {
+    /// Gives a held message its position and makes it delivered; returns its dependencies. `before` is its row as it is
+    /// counted.
+    fn promote(&mut self, before: &MessageRow, row: &mut MessageRow) -> Result<Nums, EngineError> {
         let deps = match self.waits.take(row.num) {
             Some(deps) => deps,
             None => {
@@ -393,10 +400,12 @@ impl<S: Store> Engine<S> {
         self.give_position(row, &keys);
         if row.state == MessageState::Lapsed || self.is_over(row) {
             self.note_pruned(row.group, row.position);
-            self.change_state(row, MessageState::Pruned)?;
+            row.state = MessageState::Pruned;
+            self.put_state(before, row)?;
             self.tell_who_asked(row.group, &row.id);
         } else {
-            self.change_state(row, MessageState::Delivered)?;
+            row.state = MessageState::Delivered;
+            self.put_state(before, row)?;
         }
         Ok(deps)
     }
@@ -439,10 +448,9 @@ impl<S: Store> Engine<S> {
         let mut delivered = VecDeque::from([row.num]);
         while let Some(parent) = delivered.pop_front() {
             loop {
-                let children = self.children(parent, MessageNum(0), CHUNK)?;
+                let children = self.take_children(parent, CHUNK)?;
                 let all = children.len() < CHUNK;
                 for child in children {
-                    self.remove_edge(parent, child)?;
                     if let Some(freed) = self.free(child)? {
                         delivered.push_back(freed);
                     }
@@ -457,21 +465,21 @@ impl<S: Store> Engine<S> {
 
     /// One dependency of `child` was delivered; gives it back if that delivered it too.
     fn free(&mut self, child: MessageNum) -> Result<Option<MessageNum>, EngineError> {
-        let Some(mut row) = self.store.row(child)? else { return Ok(None) };
-        let before = row;
-        row.missing = row.missing.saturating_sub(1);
-        self.recount(&before, &row);
+        let Some(before) = self.store.row(child)? else { return Ok(None) };
+        let mut row = MessageRow { missing: before.missing.saturating_sub(1), ..before };
         if row.missing > 0 || !matches!(row.state, MessageState::Waiting | MessageState::Lapsed) {
+            self.recount(&before, &row);
             self.store.update(&row)?;
             return Ok(None);
         }
         if self.is_early(row.timestamp_ms) {
             let lapsed = row.state == MessageState::Lapsed;
-            self.change_state(&mut row, if lapsed { MessageState::Lapsed } else { MessageState::Early })?;
+            row.state = if lapsed { MessageState::Lapsed } else { MessageState::Early };
+            self.put_state(&before, &row)?;
             self.set_early_timer(&row);
             return Ok(None);
         }
-        let deps = self.promote(&mut row)?;
+        let deps = self.promote(&before, &mut row)?;
         self.settle_delivered(&row, &deps);
         Ok(Some(child))
     }
@@ -481,13 +489,14 @@ impl<S: Store> Engine<S> {
         self.changed_groups.insert(row.group);
         self.fresh_groups.insert(row.group);
         if let Some(group) = self.groups.get_mut(&row.group) {
-            let gone = deps.iter().filter(|dep| group.heads.remove(dep));
-            group.changed_heads.extend(gone.map(|dep| (*dep, false)));
-            group.heads.insert(row.num);
-            group.changed_heads.push((row.num, true));
+            group.drop_heads(deps);
+            group.add_head(row.num);
         }
         if !self.unasked.is_empty() {
             self.place_unasked(row);
+        }
+        if self.holders.is_empty() {
+            return;
         }
         for (peer, session) in self.holders.remove(&row.num).unwrap_or_default() {
             if self.peers.get(&peer).is_none_or(|state| state.session != session) {

@@ -9,7 +9,7 @@ use hedgerow_proto::{Message, MessageError, MessageId, limits};
 
 use super::{Engine, LinkId};
 use crate::error::EngineError;
-use crate::store::{MessageNum, MessageRow, MessageState, Store};
+use crate::store::{GroupNum, MessageNum, MessageRow, MessageState, Store};
 use crate::time::Time;
 use crate::verdict::{InvalidReason, MessageFacts};
 
@@ -132,10 +132,11 @@ impl<S: Store> Engine<S> {
     pub(super) fn with_sound_deps(
         &mut self,
         link: LinkId,
+        group: GroupNum,
         id: &MessageId,
         message: Message,
     ) -> Result<Message, EngineError> {
-        let group = self.group_nums.get(&message.group()).and_then(|num| self.groups.get(num));
+        let group = self.groups.get(&group);
         if message.deps().is_empty() || group.is_none_or(|group| group.scheme.covers_deps()) {
             return Ok(message);
         }

@@ -23,9 +23,20 @@ const KINDS: usize = 6;
 pub(super) struct Load([u64; KINDS]);
 
 impl Load {
+    /// Whether a message in this state takes nothing, as most do: they are delivered.
+    fn is_none_in(state: MessageState) -> bool {
+        !matches!(
+            state,
+            MessageState::Unvalidated | MessageState::Waiting | MessageState::Early | MessageState::Lapsed
+        )
+    }
+
     /// What a message takes as it stands. One that only waits for its verdict takes none of the room of those that
     /// wait for others: it may be what they wait for.
     pub(super) fn of(row: &MessageRow, max_clock_skew_ms: u64) -> Self {
+        if Self::is_none_in(row.state) {
+            return Self::default();
+        }
         let unvalidated = row.state == MessageState::Unvalidated;
         let waits = match row.state {
             MessageState::Waiting | MessageState::Early | MessageState::Lapsed => true,
@@ -93,6 +104,11 @@ pub(super) struct Quota {
 impl Quota {
     /// A message waits, or no longer, as its row stands.
     pub(super) fn change(&mut self, before: Option<&MessageRow>, after: Option<&MessageRow>, skew_ms: u64) {
+        if before.is_none_or(|row| Load::is_none_in(row.state))
+            && after.is_none_or(|row| Load::is_none_in(row.state))
+        {
+            return;
+        }
         let load = |row: Option<&MessageRow>| row.map_or(Load::default(), |row| Load::of(row, skew_ms));
         let (gone, come) = (load(before), load(after));
         if gone == come {
@@ -185,6 +201,9 @@ impl<S: Store> Engine<S> {
     /// what nobody holds any more. Who keeps it learns what that is, and can ask for it; so each peer may have one
     /// message beyond the bounds.
     pub(super) fn has_room_for(&self, peer: PeerNum, group: GroupNum, load: Load, last: bool) -> bool {
+        if load == Load::default() {
+            return true;
+        }
         let Some(group) = self.groups.get(&group) else { return false };
         let (all, parts) = self.room_and_parts(group);
         if group.quota.is_within(peer, load, all, parts) {

@@ -5,6 +5,7 @@ use hedgerow_proto::{
     Ack, Batch, DepRef, Ephemeral, Frame, GroupRef, Message, MessageId, Offer, Request, Span, Unavailable,
     Visibility, WireMessage, limits,
 };
+use smallvec::SmallVec;
 
 use super::facts::Named;
 use super::gate::Kept;
@@ -172,9 +173,11 @@ impl<S: Store> Engine<S> {
         // References within a frame are sound on every link; between frames only where none is lost.
         let keep_refs = self.links.get(&id).is_some_and(|link| link.lossy.is_none());
         let alone = batch.messages.len() == 1;
+        self.begin_batch(peer, group);
         for message in batch.messages {
             self.take_message(id, peer, group, message)?;
         }
+        self.end_batch()?;
         let refs = self.links.get(&id).and_then(|link| link.refs.get(&group)).filter(|_| alone);
         let named = refs.zip(last).and_then(|(refs, last)| refs.received.get(last).copied());
         if !keep_refs && let Some(link) = self.links.get_mut(&id) {
@@ -198,7 +201,7 @@ impl<S: Store> Engine<S> {
         let Some(link) = self.links.get_mut(&link_id) else { return Ok(()) };
         link.traffic.messages_in += 1;
         let refs = link.refs.or_default(group_num);
-        let mut deps = Vec::with_capacity(wire.deps.len().min(limits::MAX_DEPS + 1));
+        let mut deps: SmallVec<[MessageId; 4]> = SmallVec::new();
         let mut ascends = true;
         let mut last_id: Option<MessageId> = None;
         for dep in wire.deps.iter().take(limits::MAX_DEPS + 1) {
@@ -215,7 +218,7 @@ impl<S: Store> Engine<S> {
             }
         }
         deps.sort_unstable();
-        let message = match Message::new(group_id, wire.timestamp_ms, deps, wire.body) {
+        let message = match Message::after(group_id, wire.timestamp_ms, &deps, wire.body) {
             Ok(message) if ascends && scheme.admit(&message).is_ok() => message,
             Ok(_) | Err(_) => {
                 self.refuse(link_id);
@@ -248,6 +251,7 @@ impl<S: Store> Engine<S> {
         let asked = self.wants.is_asked(&id, peer) || self.is_called_back(peer, group_num, position);
         self.note_answer(&id, peer);
         let found = self.store.find(&id)?;
+        let asked = asked || self.is_awaited_later(&id, found.as_ref());
         let row = match found {
             Some(row) if row.state != MessageState::Wanted => {
                 if let Some(link) = self.links.get_mut(&link_id) {
@@ -261,7 +265,7 @@ impl<S: Store> Engine<S> {
                 row
             }
             wanted => {
-                let message = self.with_sound_deps(link_id, &id, message)?;
+                let message = self.with_sound_deps(link_id, group_num, &id, message)?;
                 let last = self.is_lowest_called_back(peer, group_num, position);
                 match self.keep_message(peer, group_num, (id, &message), wanted, last)? {
                     Kept::Row(row) => {

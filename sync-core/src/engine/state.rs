@@ -135,6 +135,21 @@ impl Counts {
 }
 
 impl Group {
+    /// A message that nothing depends on yet was delivered.
+    pub(super) fn add_head(&mut self, num: MessageNum) {
+        self.heads.insert(num);
+        self.changed_heads.push((num, true));
+    }
+
+    /// Something that depends on these was delivered.
+    pub(super) fn drop_heads(&mut self, nums: &[MessageNum]) {
+        for &num in nums {
+            if self.heads.remove(&num) && self.changed_heads.pop_if(|last| *last == (num, true)).is_none() {
+                self.changed_heads.push((num, false));
+            }
+        }
+    }
+
     /// Which heads went and which came since the last commit, ascending; one that came and went is neither.
     pub(super) fn take_changed_heads(&mut self) -> (Vec<MessageNum>, Vec<MessageNum>) {
         let mut changed = std::mem::take(&mut self.changed_heads);

@@ -2,6 +2,7 @@
 //! time; the next is asked on UNAVAILABLE, on a timeout, or when the link goes down.
 
 mod answers;
+mod later;
 mod rename;
 mod sources;
 
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hedgerow_proto::{MessageId, Visibility};
 
+use self::later::Later;
 use super::retention::Claim;
 use super::{Engine, Timer};
 use crate::error::EngineError;
@@ -38,6 +40,7 @@ pub(super) struct Wants {
     exhausted: BTreeSet<(GroupNum, MessageId)>,
     /// Which of them was looked for again last.
     again_after: Option<(GroupNum, MessageId)>,
+    later: Later,
 }
 
 #[derive(Debug, Clone)]

@@ -139,6 +139,9 @@ impl<S: Store> Engine<S> {
     /// The message has come: nobody is asked any more. Returns who offered it, in which group, and with their
     /// positions.
     pub(in crate::engine) fn take_want(&mut self, id: &MessageId) -> Vec<(PeerNum, GroupNum, u64)> {
+        if self.wants.map.is_empty() {
+            return Vec::new();
+        }
         let Some(want) = self.wants.map.remove(id) else { return Vec::new() };
         if let Some(at) = want.timer {
             self.timers.remove(&(at, Timer::Want(*id)));
